@@ -1,0 +1,142 @@
+//! Who is at work. Virtual time passes only while nobody is and no message is between two sockets.
+//!
+//! The rule for one HTTP exchange: the client counts the request onto the wire, the server takes it off when it has read it and
+//! holds the clock while it works, counts the answer onto the wire, and the client takes that off. Every one of the four steps
+//! is an RAII value, so that a cut connection, a dropped future or a killed server keeps the sum at zero.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// The counters of one clock.
+#[derive(Debug, Default)]
+pub struct Activity {
+    busy: AtomicI64,
+    wire: AtomicI64,
+    abandoned: AtomicI64,
+    /// Grows with every change, so that an observer can tell "still idle" from "idle again".
+    changes: AtomicU64,
+}
+
+impl Activity {
+    /// Registers work; time does not pass until the hold is dropped or waits.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        self.add(&self.busy, 1);
+        Hold { activity: Arc::clone(self), held: true }
+    }
+
+    /// The client's half of an exchange: a request goes onto the wire now.
+    pub fn request(self: &Arc<Self>) -> OnTheWire {
+        self.add(&self.wire, 1);
+        OnTheWire { activity: Arc::clone(self), answered: false }
+    }
+
+    /// The server's half of an exchange: a request was read off the wire.
+    pub fn accept(self: &Arc<Self>) -> Exchange {
+        let hold = self.hold();
+        self.add(&self.wire, -1);
+        Exchange { hold }
+    }
+
+    /// True while nobody works and nothing is between two sockets.
+    pub fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) <= 0 && self.wire.load(Ordering::SeqCst) <= 0
+    }
+
+    /// A number that differs whenever anything was registered or released in between.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn add(&self, counter: &AtomicI64, n: i64) {
+        counter.fetch_add(n, Ordering::SeqCst);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn answer_left(&self) {
+        let abandoned = self.abandoned.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n > 0).then_some(n - 1));
+        if abandoned.is_err() {
+            self.add(&self.wire, 1);
+        }
+    }
+}
+
+/// Work in flight. Dropping it releases the clock.
+#[derive(Debug)]
+pub struct Hold {
+    activity: Arc<Activity>,
+    held: bool,
+}
+
+impl Hold {
+    /// Waits for `wait` without holding the clock, and holds it again afterwards.
+    pub async fn while_waiting<F: Future>(&mut self, wait: F) -> F::Output {
+        self.release();
+        let output = wait.await;
+        self.acquire();
+        output
+    }
+
+    fn release(&mut self) {
+        if std::mem::take(&mut self.held) {
+            self.activity.add(&self.activity.busy, -1);
+        }
+    }
+
+    fn acquire(&mut self) {
+        if !std::mem::replace(&mut self.held, true) {
+            self.activity.add(&self.activity.busy, 1);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A request a client has sent and whose answer it awaits.
+#[derive(Debug)]
+pub struct OnTheWire {
+    activity: Arc<Activity>,
+    answered: bool,
+}
+
+impl OnTheWire {
+    /// The answer (or the connection's end) has arrived; the caller is at work again.
+    pub fn answered(mut self) -> Hold {
+        let hold = self.activity.hold();
+        self.answered = true;
+        self.activity.add(&self.activity.wire, -1);
+        hold
+    }
+}
+
+impl Drop for OnTheWire {
+    /// Nobody waits for this answer any more: the server's half must not count it onto the wire.
+    fn drop(&mut self) {
+        if !self.answered {
+            self.activity.abandoned.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A request a server works on. Dropping it counts the answer, or the cut, onto the wire.
+#[derive(Debug)]
+pub struct Exchange {
+    hold: Hold,
+}
+
+impl Exchange {
+    /// See [`Hold::while_waiting`].
+    pub async fn while_waiting<F: Future>(&mut self, wait: F) -> F::Output {
+        self.hold.while_waiting(wait).await
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.hold.activity.answer_left();
+    }
+}

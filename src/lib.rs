@@ -1,0 +1,24 @@
+//! xensnap: scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
+//!
+//! # Layout
+//!
+//! Imports point only downward; siblings on one floor do not import one another unless the table says so.
+//! `tests/layers.rs` holds the code to it.
+//!
+//! | floor | module | what lives there | may import |
+//! | --- | --- | --- | --- |
+//! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
+//! | 3 | [`xenapi`] | the client: the only module that knows reqwest, JSON-RPC and XML-RPC | `domain`, `clock` |
+//! | 3 | [`simulator`] | a XenAPI server with its own codecs | `clock`; nothing of `xenapi` |
+//! | 3 | [`telemetry`] | tracing set-up | `domain` |
+//! | 3 | [`clock`] | wall time, hand-moved time, fast time | nothing |
+//! | 2 | [`config`] | TOML files to checked values | `domain` |
+//! | 1 | [`domain`] | pure values: no I/O, no "now" | nothing |
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod simulator;
+pub mod telemetry;
+pub mod xenapi;

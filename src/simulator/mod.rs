@@ -1,0 +1,1 @@
+//! A simulated pool: a XenAPI server with its own codecs.

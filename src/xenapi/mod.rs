@@ -1,0 +1,4 @@
+//! The client: everything this program asks of a pool goes through here, and nothing outside knows which wire is in use.
+
+pub mod failure;
+pub mod wire;
