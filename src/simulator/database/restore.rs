@@ -25,6 +25,16 @@ impl Database {
         }
     }
 
+    /// Writes a field of a restored row as if it had been restored so; fields that mirror references must not be written.
+    pub fn rewrite(&mut self, class: &str, reference: &str, field: &str, value: Value) {
+        let column = column(class, field);
+        if let Some(row) = self.table_mut(class).rows.get_mut(reference) {
+            let mut values = row.values.to_vec();
+            values[column] = value;
+            row.values = values.into();
+        }
+    }
+
     /// Ends restoring: reverse sets follow the references again, in the order they were restored in where they were right, and the
     /// generation is `generation`, or that of the newest row if it is later.
     pub fn finish_restoring(&mut self, generation: u64) {
