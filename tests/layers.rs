@@ -18,7 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one module may know.
-const PRIVATE_CRATES: &[(&str, &[&str])] = &[("reqwest", &["xenapi"]), ("clap", &["cli"]), ("anyhow", &["cli"]), ("tokio", NOT_PURE)];
+const PRIVATE_CRATES: &[(&str, &[&str])] =
+    &[("reqwest", &["xenapi"]), ("clap", &["cli"]), ("anyhow", &["cli"]), ("tokio", NOT_PURE)];
 
 /// Everything but the pure floors.
 const NOT_PURE: &[&str] = &["cli", "xenapi", "simulator", "clock", "telemetry"];
@@ -122,7 +123,11 @@ fn a_crate_that_belongs_to_one_module_is_known_by_no_other() {
             for path in paths_of(&file) {
                 let owners = PRIVATE_CRATES.iter().find(|(name, _)| path.first().is_some_and(|first| first == name));
                 let Some((name, owners)) = owners else { continue };
-                assert!(owners.contains(&module.as_str()), "{} ({module}) uses {name}, which belongs to {owners:?}", file.display());
+                assert!(
+                    owners.contains(&module.as_str()),
+                    "{} ({module}) uses {name}, which belongs to {owners:?}",
+                    file.display()
+                );
             }
         }
     }
