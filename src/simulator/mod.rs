@@ -8,5 +8,7 @@ pub mod database;
 pub mod error;
 pub mod model;
 pub mod operations;
+pub mod pool_database;
+pub mod sexpr;
 pub mod value;
 pub mod world;
