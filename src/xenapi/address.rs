@@ -43,7 +43,9 @@ pub struct Address {
 
 /// Why a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not the address of a host ({reason}); write a name or an IP address, for example `xen1.example.org`, `https://10.0.0.5:443` or `https://[fd00::5]`")]
+#[error(
+    "`{text}` is not the address of a host ({reason}); write a name or an IP address, for example `xen1.example.org`, `https://10.0.0.5:443` or `https://[fd00::5]`"
+)]
 pub struct AddressError {
     text: String,
     reason: &'static str,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
-use super::advice::advice;
 use super::failure::{Failure, Kind};
 use super::fault::TransportError;
 use super::trust::TrustError;
@@ -40,7 +39,9 @@ pub enum Problem {
         user: String,
     },
     /// The user exists but may not log in.
-    #[error("{address} knows user `{user}` but does not let it in ({failure}); give it a role in this pool (`xe subject-role-add`)")]
+    #[error(
+        "{address} knows user `{user}` but does not let it in ({failure}); give it a role in this pool (`xe subject-role-add`)"
+    )]
     NoRole {
         /// The host that said so.
         address: Address,
@@ -50,7 +51,9 @@ pub enum Problem {
         failure: Failure,
     },
     /// A host of another pool.
-    #[error("{address} belongs to pool {found}, but {expected} is meant; correct `addresses`, or `pool_uuid` if the pool was rebuilt")]
+    #[error(
+        "{address} belongs to pool {found}, but {expected} is meant; correct `addresses`, or `pool_uuid` if the pool was rebuilt"
+    )]
     OtherPool {
         /// The host that answered.
         address: Address,
@@ -68,7 +71,9 @@ pub enum Problem {
         failure: Failure,
     },
     /// Every host that answers names a master that does not.
-    #[error("{member} names {master} as the master, and that is not one now; if it is gone for good, promote a member (`xe pool-emergency-transition-to-master`)")]
+    #[error(
+        "{member} names {master} as the master, and that is not one now; if it is gone for good, promote a member (`xe pool-emergency-transition-to-master`)"
+    )]
     NoMaster {
         /// Who answered.
         member: Address,
@@ -76,7 +81,7 @@ pub enum Problem {
         master: String,
     },
     /// The server refused the login for another reason.
-    #[error("{address} refuses the login: {failure}; {}", advice(failure))]
+    #[error("{address} refuses the login: {failure}. {}", failure.advice())]
     Login {
         /// The host.
         address: Address,
@@ -90,6 +95,12 @@ pub enum Problem {
         waited: Duration,
         /// What was wrong at the end.
         last: Arc<ConnectError>,
+    },
+    /// The first attempt was still under way when the caller's patience ended.
+    #[error("no host has answered within {} s; check the pool's `addresses` and the network in between", waited.as_secs())]
+    NoAnswerYet {
+        /// How long.
+        waited: Duration,
     },
     /// Our side has logged out.
     #[error("logged out already; this happens at shutdown and reload")]
@@ -106,7 +117,7 @@ impl ConnectError {
             Problem::Transport(error) => error.fault.kind(),
             Problem::Trust(_) | Problem::OtherPool { .. } | Problem::Closed | Problem::Internal(_) => Kind::Broken,
             Problem::Password { .. } | Problem::NoRole { .. } => Kind::Denied,
-            Problem::NotReady { .. } | Problem::NoMaster { .. } => Kind::Transient,
+            Problem::NotReady { .. } | Problem::NoMaster { .. } | Problem::NoAnswerYet { .. } => Kind::Transient,
             Problem::Login { failure, .. } => failure.kind(),
             Problem::GaveUp { last, .. } => last.kind(),
         }
@@ -125,8 +136,13 @@ pub enum CallError {
     /// The server said no.
     #[error(transparent)]
     Refused(Refusal),
+    /// The server said no, but in a way that leaves open whether it had begun.
+    #[error("nobody knows whether it was done: {0} Look at the pool before it is done again")]
+    Unclear(Refusal),
     /// The call was sent, no answer came, and it must not simply be repeated.
-    #[error("nobody knows whether {method} was done: it was sent, but no answer came back; look at the pool before it is done again")]
+    #[error(
+        "nobody knows whether {method} was done: it was sent, but no answer came back; look at the pool before it is done again"
+    )]
     Lost {
         /// The method.
         method: String,
@@ -134,8 +150,8 @@ pub enum CallError {
         #[source]
         source: TransportError,
     },
-    /// The call may be repeated, and was, without an answer.
-    #[error("{method} got no answer; it may be tried again, it changes nothing twice")]
+    /// The call may be repeated, and was where that could help, without an answer.
+    #[error("{method} got no usable answer; it may be tried again, it changes nothing twice")]
     Unanswered {
         /// The method.
         method: String,
@@ -179,7 +195,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} was refused: {}; {}", self.method, self.failure, advice(&self.failure))
+        write!(f, "{} was refused: {}. {}", self.method, self.failure, self.failure.advice())
     }
 }
 
@@ -190,8 +206,8 @@ impl CallError {
     pub fn kind(&self) -> Kind {
         match self {
             CallError::Refused(refusal) => refusal.failure.kind(),
-            CallError::Lost { .. } => Kind::Ambiguous,
-            CallError::Unanswered { .. } => Kind::Transient,
+            CallError::Lost { .. } | CallError::Unclear(_) => Kind::Ambiguous,
+            CallError::Unanswered { source, .. } => source.fault.kind(),
             CallError::Unreadable { .. } | CallError::Encode(_) | CallError::Tag { .. } => Kind::Broken,
             CallError::NotConnected(error) => error.kind(),
         }
@@ -200,7 +216,7 @@ impl CallError {
     /// The server's words, if it was the server that said no.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            CallError::Refused(refusal) => Some(&refusal.failure),
+            CallError::Refused(refusal) | CallError::Unclear(refusal) => Some(&refusal.failure),
             _ => None,
         }
     }

@@ -36,7 +36,9 @@ pub enum Fault {
     #[error("no connection can be made; check the pool's `addresses` and the network in between")]
     Unreachable(#[source] io::Error),
     /// The other end does not speak TLS.
-    #[error("this port does not speak TLS; use the port that does (443 by default), or write `http://` in front of the address if everybody on the way may read the password")]
+    #[error(
+        "this port does not speak TLS; use the port that does (443 by default), or write `http://` in front of the address if everybody on the way may read the password"
+    )]
     NotTls,
     /// The certificate is not known.
     #[error("{0}")]
@@ -84,12 +86,9 @@ impl Fault {
             | Fault::Local(_) => false,
             // The server refuses such a request when it reads it; 5xx may come from later.
             Fault::Status(status) => *status >= 500,
-            Fault::NotHttp
-            | Fault::NotXenApi(_)
-            | Fault::Cut(_)
-            | Fault::Silent(_)
-            | Fault::Endless(_)
-            | Fault::Decode(_) => true,
+            Fault::NotHttp | Fault::NotXenApi(_) | Fault::Cut(_) | Fault::Silent(_) | Fault::Endless(_) | Fault::Decode(_) => {
+                true
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod answer;
 mod classify;
+mod probe;
 mod resolver;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::clock::SharedClock;
 
 pub(super) use answer::Body;
 pub(super) use classify::classify;
+pub(super) use probe::Probed;
 
 /// What the server sees as our user agent.
 const USER_AGENT: &str = concat!("xensnap/", env!("CARGO_PKG_VERSION"));

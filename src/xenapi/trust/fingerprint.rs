@@ -11,7 +11,9 @@ pub struct Fingerprint([u8; 32]);
 
 /// Why a text is no fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a SHA-256 fingerprint ({reason}); write its 64 hexadecimal digits, for example as printed by `openssl x509 -noout -fingerprint -sha256`")]
+#[error(
+    "`{text}` is not a SHA-256 fingerprint ({reason}); write its 64 hexadecimal digits, for example as printed by `openssl x509 -noout -fingerprint -sha256`"
+)]
 pub struct FingerprintError {
     text: String,
     reason: &'static str,

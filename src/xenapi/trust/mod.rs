@@ -44,7 +44,9 @@ pub enum TrustError {
         source: rustls_pki_types::pem::Error,
     },
     /// The CA file holds no usable certificate.
-    #[error("the CA file {path} holds no usable CA certificate; put the PEM of the authority that signed the hosts' certificates into it")]
+    #[error(
+        "the CA file {path} holds no usable CA certificate; put the PEM of the authority that signed the hosts' certificates into it"
+    )]
     NoAuthority {
         /// The configured path.
         path: PathBuf,

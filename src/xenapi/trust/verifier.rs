@@ -65,7 +65,8 @@ impl Verifier {
     }
 
     fn without_authorities(&self) -> String {
-        if self.pinned.is_empty() { "this machine knows no certificate authority" } else { "it is none of the pinned ones" }.to_owned()
+        if self.pinned.is_empty() { "this machine knows no certificate authority" } else { "it is none of the pinned ones" }
+            .to_owned()
     }
 }
 
@@ -119,7 +120,9 @@ fn reason(error: &Error) -> String {
     match refusal {
         CertificateError::UnknownIssuer => "it is signed by an unknown authority, or by itself".to_owned(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet; compare the clocks".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; compare the clocks".to_owned()
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is issued for another name than the configured address".to_owned()
         }
