@@ -13,7 +13,8 @@ pub fn to_standard_error(verbosity: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("XENSNAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false);
     // A second call in one process (tests) finds the first one's subscriber; that is fine.
     let _ = lines.try_init();
 }
