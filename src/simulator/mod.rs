@@ -11,5 +11,6 @@ pub mod model;
 pub mod operations;
 pub mod pool_database;
 pub mod sexpr;
+pub mod storage;
 pub mod value;
 pub mod world;

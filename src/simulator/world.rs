@@ -10,6 +10,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::database::Database;
 use super::model::Release;
+use super::storage::Storage;
 use super::value::{Ref, Text};
 
 /// Somebody who is logged in.
@@ -38,6 +39,8 @@ pub struct World {
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// What stands behind the SRs, and how long operations take.
+    pub storage: Storage,
 }
 
 impl World {
@@ -49,6 +52,7 @@ impl World {
             sessions: HashMap::new(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            storage: Storage::new(seed),
         }
     }
 
