@@ -38,7 +38,7 @@ pub fn load(from: impl BufRead, release: Option<Release>) -> Result<Loaded, Load
         match piece {
             Piece::Pair(key, value) => loading.kept.manifest.push((key, value)),
             Piece::Table(name) => {
-                loading.kept.tables.push(KeptTable { name: name.into(), columns: Vec::new(), strangers: Vec::new() })
+                loading.kept.tables.push(KeptTable { name: name.into(), columns: Vec::new(), strangers: Vec::new() });
             }
             Piece::Row(cells) => loading.row(cells, pieces.at(), release)?,
         }
