@@ -7,6 +7,7 @@ pub mod context;
 pub mod database;
 pub mod error;
 pub mod faults;
+pub mod generate;
 pub mod model;
 pub mod operations;
 pub mod pool_database;
