@@ -177,6 +177,12 @@ fn amend_class(class: &mut Class, place: &str, cells: &[&str]) {
             let row = class.enums.iter_mut().find(|row| row.name == place).unwrap();
             write!(row.cells[2], " {}", cells[1]).unwrap();
         }
+        // The message has another place in the list.
+        "move" => {
+            let at = class.messages.iter().position(|row| row.name == cells[1]).unwrap();
+            let cells = class.messages.remove(at).cells;
+            insert(&mut class.messages, place, &cells.iter().map(String::as_str).collect::<Vec<_>>());
+        }
         // How a message is called: only synchronously; only by members of the pool.
         "synchronous" => find(&mut class.messages, place).cells[8] = "s".to_owned(),
         "internal" => find(&mut class.messages, place).cells[8].push('p'),
