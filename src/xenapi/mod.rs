@@ -12,6 +12,7 @@ mod login;
 mod members;
 mod patience;
 pub mod pool;
+pub mod records;
 mod secret;
 pub mod settings;
 mod transport;
