@@ -334,7 +334,7 @@ impl Core {
     fn gave_up(&self, patience: &Patience, last: impl Into<Option<Arc<ConnectError>>>) -> Arc<ConnectError> {
         let waited = patience.waited();
         match last.into() {
-            Some(last) if waited.is_zero() => last,
+            Some(last) if waited < Duration::from_secs(1) => last,
             Some(last) => Arc::new(self.error(Problem::GaveUp { waited, last })),
             None => Arc::new(self.error(Problem::NoAnswerYet { waited })),
         }

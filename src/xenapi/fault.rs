@@ -40,6 +40,9 @@ pub enum Fault {
         "this port does not speak TLS; use the port that does (443 by default), or write `http://` in front of the address if everybody on the way may read the password"
     )]
     NotTls,
+    /// The connection ended before TLS was agreed on.
+    #[error("the connection was closed during the TLS greeting; the host may be restarting, or this port does not speak TLS")]
+    NoGreeting(#[source] io::Error),
     /// The certificate is not known.
     #[error("{0}")]
     Untrusted(Box<UntrustedCertificate>),
@@ -81,6 +84,7 @@ impl Fault {
             | Fault::ConnectTimeout(_)
             | Fault::Unreachable(_)
             | Fault::NotTls
+            | Fault::NoGreeting(_)
             | Fault::Untrusted(_)
             | Fault::TlsFailed(_)
             | Fault::Local(_) => false,
@@ -104,6 +108,7 @@ impl Fault {
             | Fault::Refused
             | Fault::ConnectTimeout(_)
             | Fault::Unreachable(_)
+            | Fault::NoGreeting(_)
             | Fault::Status(_)
             | Fault::Cut(_)
             | Fault::Silent(_)

@@ -103,7 +103,12 @@ impl Transport {
         let at = |fault| TransportError { address: request.address.clone(), fault };
         let on_the_wire = self.clock.activity().request();
         match self.send(post, request.answer_within).await.and_then(checked) {
-            Ok(body) => Ok(body.decode(request.wire, self.limits, seed, on_the_wire).await.map_err(at)?),
+            Ok(body) => {
+                let answer = body.decode(request.wire, self.limits, seed, on_the_wire).await.map_err(at)?;
+                // The connection is free again only when its own task has run; else the next call would open another one.
+                tokio::task::yield_now().await;
+                Ok(answer)
+            }
             Err(fault) => {
                 drop(on_the_wire.answered());
                 Err(at(fault).into())
