@@ -11,6 +11,7 @@ mod relations;
 mod restore;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::error::{ApiError, ApiResult};
 use super::model::{Class, Model};
@@ -26,7 +27,8 @@ pub struct Row {
     pub created: u64,
     /// The generation of its last change.
     pub modified: u64,
-    values: Vec<Value>,
+    /// Shared with whoever read the row; a write makes its own copy, so that a reader keeps what it saw.
+    values: Arc<Vec<Value>>,
 }
 
 /// A row that is gone.
@@ -226,7 +228,7 @@ impl Database {
         if row.values[column] == value {
             return Ok(());
         }
-        let old = std::mem::replace(&mut row.values[column], value.clone());
+        let old = std::mem::replace(&mut Arc::make_mut(&mut row.values)[column], value.clone());
         self.unlink(class, field, reference, &old);
         self.link(class, field, reference, &value);
         if field == "uuid" {
@@ -307,7 +309,7 @@ impl Database {
         let uuid = facts.column("uuid").and_then(|at| values[at].as_text().cloned());
         let links = values.clone();
         let table = self.table_mut(&facts.name);
-        let row = Row { created: generation, modified: generation, values };
+        let row = Row { created: generation, modified: generation, values: Arc::new(values) };
         assert!(table.rows.insert(reference.clone(), row).is_none(), "the reference {reference} is in use");
         table.changes.entry(generation).or_default().push(reference.clone());
         if let Some(uuid) = uuid {
@@ -361,7 +363,7 @@ impl Database {
         for target in targets.iter().filter_map(Value::as_text).filter(|target| !is_null(target)).cloned().collect::<Vec<_>>() {
             let column = column(other, set);
             let Some(row) = self.table_mut(other).rows.get_mut(&*target) else { continue };
-            if let Value::Set(items) = &mut row.values[column] {
+            if let Value::Set(items) = &mut Arc::make_mut(&mut row.values)[column] {
                 let before = items.len();
                 change(items);
                 if items.len() != before {
