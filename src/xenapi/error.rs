@@ -1,5 +1,6 @@
 //! The client's errors. Each has one [`Kind`], which alone decides a retry, and a text for people that ends in what to do next.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,38 @@ use super::trust::TrustError;
 use super::wire::EncodeError;
 
 /// Why there is no connection to a pool.
-#[derive(Debug, thiserror::Error)]
-#[error("pool {pool}: {problem}")]
+#[derive(Debug)]
 pub struct ConnectError {
     /// The pool's configured name.
     pub pool: String,
     /// What is wrong; the chain of causes goes on there.
     pub problem: Problem,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}: {}", self.pool, self.problem)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            Problem::GaveUp { last, .. } => last.source(),
+            problem => problem.source(),
+        }
+    }
+}
+
+/// An error with its causes on one line, for logs and status texts.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// What keeps us from a pool.
@@ -89,7 +115,7 @@ pub enum Problem {
         failure: Failure,
     },
     /// The pool stayed away for as long as the caller was ready to wait.
-    #[error("not reachable for {} s; last: {last}", waited.as_secs())]
+    #[error("not reachable for {} s; last: {}", waited.as_secs(), last.problem)]
     GaveUp {
         /// How long.
         waited: Duration,

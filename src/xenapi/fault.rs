@@ -1,6 +1,7 @@
 //! What can go wrong between two hosts, before a server's own yes or no. Whether the request may have reached the server is part
 //! of every fault: the decision to repeat a call hangs on it.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -10,13 +11,24 @@ use super::trust::UntrustedCertificate;
 use super::wire::DecodeError;
 
 /// An exchange with one host that brought no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{address}: {fault}")]
+#[derive(Debug)]
 pub struct TransportError {
     /// The host.
     pub address: Address,
     /// What happened; the chain of causes goes on there.
     pub fault: Fault,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.fault)
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.fault.source()
+    }
 }
 
 /// What happened to an exchange.
