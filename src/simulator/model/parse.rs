@@ -1,0 +1,133 @@
+//! Reads `facts.tsv`. The file is part of the program: a mistake in it is a bug, found by the first test that runs.
+
+use std::collections::HashMap;
+
+use super::{Access, Class, Field, Message, Model, Release, Type, release};
+use crate::simulator::value::Value;
+
+/// Parses the whole file.
+///
+/// # Panics
+/// When a line is not of the expected form.
+pub(super) fn facts(text: &str) -> Model {
+    let mut classes: Vec<Class> = Vec::new();
+    let mut enums = HashMap::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        match (cells[0], classes.last_mut()) {
+            ("class", _) => classes.push(class(&cells)),
+            ("enum", _) => drop(enums.insert(cells[1].to_owned(), cells[2].split(' ').map(str::to_owned).collect())),
+            ("field", Some(class)) => {
+                class.by_field.insert(cells[1].to_owned(), class.fields.len());
+                class.fields.push(field(&cells));
+            }
+            ("message", Some(class)) => {
+                class.by_message.insert(cells[1].to_owned(), class.messages.len());
+                class.messages.push(message(&cells));
+            }
+            _ => panic!("facts.tsv: cannot read {line:?}"),
+        }
+    }
+    let by_name = classes.iter().enumerate().map(|(at, class)| (class.name.clone(), at)).collect();
+    Model { classes, by_name, enums }
+}
+
+fn class(cells: &[&str]) -> Class {
+    Class {
+        name: cells[1].to_owned(),
+        since: release(cells[2]),
+        fields: Vec::new(),
+        messages: Vec::new(),
+        by_field: HashMap::new(),
+        by_message: HashMap::new(),
+    }
+}
+
+fn field(cells: &[&str]) -> Field {
+    let kind = kind(cells[2]);
+    let access = match cells[3] {
+        "rw" => Access::ReadWrite,
+        "cons" => Access::Constructor,
+        _ => Access::ReadOnly,
+    };
+    let default = (cells[6] != "-").then(|| default(&kind, cells[6]));
+    Field { name: cells[1].to_owned(), access, since: release(cells[4]), removed: optional(cells[5]), default, kind }
+}
+
+fn message(cells: &[&str]) -> Message {
+    let params = cells[3].split(',').filter(|param| !param.is_empty());
+    Message {
+        name: cells[1].to_owned(),
+        result: kind(cells[2]),
+        params: split_params(params).into_iter().map(|(name, text)| (name, kind(&text))).collect(),
+        since: release(cells[4]),
+        deprecated: optional(cells[5]),
+        removed: optional(cells[6]),
+        role: (cells[7] != "-").then(|| cells[7].to_owned()),
+        implicit: cells[8] == "i",
+        errors: cells[9].split(' ').filter(|code| !code.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// Joins what was split inside `map(a,b)` again.
+fn split_params<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let mut params: Vec<(String, String)> = Vec::new();
+    for piece in pieces {
+        match piece.split_once(':') {
+            Some((name, text)) => params.push((name.to_owned(), text.to_owned())),
+            None => {
+                let (_, text) = params.last_mut().unwrap_or_else(|| panic!("facts.tsv: cannot read {piece:?}"));
+                text.push(',');
+                text.push_str(piece);
+            }
+        }
+    }
+    params
+}
+
+fn optional(cell: &str) -> Option<Release> {
+    (cell != "-").then(|| release(cell))
+}
+
+fn kind(text: &str) -> Type {
+    let inner =
+        |prefix: &str| text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('(')).and_then(|rest| rest.strip_suffix(')'));
+    if let Some(name) = inner("enum") {
+        return Type::Enum(name.to_owned());
+    }
+    if let Some(name) = inner("ref") {
+        return Type::Ref(name.to_owned());
+    }
+    if let Some(name) = inner("record") {
+        return Type::Record(name.to_owned());
+    }
+    if let Some(item) = inner("set") {
+        return Type::Set(Box::new(kind(item)));
+    }
+    if let Some(item) = inner("option") {
+        return Type::Option(Box::new(kind(item)));
+    }
+    if let Some((key, value)) = inner("map").and_then(|both| both.split_once(',')) {
+        return Type::Map(Box::new(kind(key)), Box::new(kind(value)));
+    }
+    match text {
+        "int" => Type::Int,
+        "float" => Type::Float,
+        "bool" => Type::Bool,
+        "datetime" => Type::DateTime,
+        "void" => Type::Void,
+        _ => Type::String,
+    }
+}
+
+fn default(kind: &Type, text: &str) -> Value {
+    match kind {
+        Type::Int => Value::Int(text.parse().unwrap_or(0)),
+        Type::Float => Value::Float(text.parse().unwrap_or(0.0)),
+        Type::Bool => Value::Bool(text == "true"),
+        Type::DateTime => Value::Date(text.into()),
+        Type::Set(_) | Type::Map(..) | Type::Record(_) | Type::Option(_) => kind.zero(),
+        Type::Ref(_) if text == "Null" => kind.zero(),
+        _ => Value::str(text),
+    }
+}
