@@ -310,6 +310,9 @@ fn a_reader_that_fails_is_told_apart_from_an_answer_that_is_none() {
     }
 }
 
+/// Puts a text somewhere into an answer.
+type Shape = fn(&str) -> (Wire, String);
+
 fn nested_json(depth: usize) -> String {
     format!("{{\"result\":{}{}}}", "[".repeat(depth), "]".repeat(depth))
 }
@@ -344,7 +347,7 @@ fn no_limit_lets_nesting_reach_the_stack() {
 fn strings_keys_and_tags_are_limited() {
     let limits = Limits { text: 100, ..Limits::default() };
     let (fits, long) = ("a".repeat(100), "a".repeat(101));
-    let shapes: [fn(&str) -> (Wire, String); 7] = [
+    let shapes: [Shape; 7] = [
         |text| (Wire::Json, format!("{{\"result\":\"{text}\"}}")),
         |text| (Wire::Json, format!("{{\"result\":{{\"{text}\":\"\"}}}}")),
         |text| (Wire::Xml, success(&format!("<value>{text}</value>"))),
