@@ -2,6 +2,7 @@
 //! that is measured in the same run (a whole document in memory: `serde_json::Value`, and a tree of elements over quick-xml).
 //!
 //! Run with `cargo bench --bench decode`.
+#![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
