@@ -1,8 +1,11 @@
 //! The client against small hosts on loopback: sessions, masters, wires, certificates, tasks, the inventory and transfers.
 
 mod fake;
+mod feed;
+mod inventories;
 mod masters;
 mod sessions;
+mod tasks;
 mod tls;
 mod wires;
 
