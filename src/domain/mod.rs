@@ -3,6 +3,7 @@
 
 pub mod id;
 pub mod nearest;
+pub mod retention;
 pub mod schedule;
 pub mod span;
 pub mod zone;

@@ -25,7 +25,7 @@ impl Place {
     /// The place as an offset within `spread`, in whole seconds, less than `spread`.
     pub fn within(self, spread: TimeDelta) -> TimeDelta {
         let seconds = u128::try_from(spread.num_seconds()).unwrap_or(0);
-        TimeDelta::seconds((u128::from(self.0) * seconds >> 64) as i64)
+        TimeDelta::seconds(((u128::from(self.0) * seconds) >> 64) as i64)
     }
 }
 

@@ -201,6 +201,8 @@ fn a_schedule_is_another_one_when_its_times_change_and_only_then() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
     /// However the clock jumps and whenever somebody looks: each slot is decided once, in order, none from before it counted.
     #[test]
     fn every_slot_is_decided_exactly_once(
