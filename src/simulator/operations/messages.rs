@@ -25,7 +25,8 @@ pub fn leave(context: &Context, name: &str, priority: i64, class: &str, object: 
 
 /// Leaves the message of an operation on a VM: its name, its uuid, and `what` became of it.
 pub fn about_vm(context: &Context, name: &str, vm: &str, what: &str) {
-    let (label, uuid) = context.step(|world| (world.database.text("VM", vm, "name_label"), world.database.text("VM", vm, "uuid")));
+    let (label, uuid) =
+        context.step(|world| (world.database.text("VM", vm, "name_label"), world.database.text("VM", vm, "uuid")));
     leave(context, name, 5, "VM", &uuid, format!("VM '{label}' (uuid: {uuid}) {what}"));
 }
 
