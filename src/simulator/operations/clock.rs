@@ -1,15 +1,8 @@
 //! Times as the server writes them.
 
-use chrono::{DateTime, Utc};
-
 use crate::simulator::context::Context;
 use crate::simulator::storage::ledger::Moment;
 use crate::simulator::value::Value;
-
-/// A date as the server writes it, `20261122T15:54:34Z`.
-pub fn date(time: DateTime<Utc>) -> Value {
-    Value::Date(time.format("%Y%m%dT%H:%M:%SZ").to_string().into())
-}
 
 /// The date of what never happened.
 pub fn epoch() -> Value {
@@ -18,7 +11,7 @@ pub fn epoch() -> Value {
 
 /// Now, as a date.
 pub fn now(context: &Context) -> Value {
-    date(context.shared.clock.now())
+    Value::date(context.shared.clock.now())
 }
 
 /// Now, for the storage.

@@ -9,6 +9,7 @@ use super::vm_lifecycle;
 use crate::simulator::context::Context;
 use crate::simulator::error::ApiResult;
 use crate::simulator::storage::backoff;
+use crate::simulator::tasks;
 use crate::simulator::value::{Ref, Value};
 use crate::simulator::world::World;
 
@@ -107,6 +108,8 @@ pub async fn holding<T>(context: &Context, holds: &[Hold], work: impl Future<Out
 /// # Errors
 /// Why a lock is refused.
 pub async fn take(context: &Context, holds: &[Hold]) -> ApiResult<()> {
+    // Whoever waits for a lock can be cancelled.
+    context.step(|world| tasks::set_cancellable(world, &context.task, true));
     backoff::retry(context, |world| {
         holds.iter().try_for_each(|hold| hold.check(world))?;
         holds.iter().for_each(|hold| hold.mark(world, &context.task));

@@ -104,7 +104,9 @@ pub fn find(method: &str) -> Option<Handler> {
         "VMSS" | "VMPP" => of_schedule(method),
         _ => of_pool(method),
     };
-    found.or_else(|| setters::names(method).then_some(handler!(setters::write) as Handler))
+    found
+        .or_else(|| setters::names(method).then_some(handler!(setters::write) as Handler))
+        .or_else(|| setters::makes(method).then_some(handler!(setters::make) as Handler))
 }
 
 fn of_vm(method: &str) -> Option<Handler> {

@@ -96,6 +96,33 @@ fn refresh(world: &mut World, class: &str, object: &Ref) {
     }
 }
 
+/// Whether a message is the constructor or destructor of a class that nothing else is said about.
+pub fn makes(method: &str) -> bool {
+    let Some((class, message)) = method.split_once('.') else { return false };
+    let known = Model::get().class(class).and_then(|class| class.message(message));
+    matches!(message, "create" | "destroy") && known.is_some_and(|message| message.implicit)
+}
+
+/// Creates a row from a record, or destroys one.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub async fn make(context: Arc<Context>, args: Args) -> ApiResult {
+    let (class, message) = context.method.split_once('.').unwrap_or(("", ""));
+    if message == "destroy" {
+        let object = args.reference(0)?;
+        context.step(|world| world.database.check(class, &object).map(|()| world.database.destroy(class, &object)))?;
+        return Ok(Value::void());
+    }
+    let record = args.0.into_iter().next().unwrap_or(Value::Map(Vec::new()));
+    context.step(|world| {
+        let (reference, uuid) = (world.reference(), world.uuid());
+        let mut fields = super::vm::given(class, &record);
+        fields.push(("uuid", Value::str(uuid)));
+        Ok(Value::str(world.database.create(class, reference, fields)))
+    })
+}
+
 /// VM.set_memory, VM.set_memory_limits, VM.set_memory_static_range and VM.set_memory_dynamic_range.
 ///
 /// # Errors

@@ -5,9 +5,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::clock::{date, epoch, now};
 use crate::simulator::context::Context;
 use crate::simulator::error::{ApiError, ApiResult};
+use crate::simulator::tasks::{self, NewTask};
 use crate::simulator::value::{Ref, Value};
 use crate::simulator::world::World;
 
@@ -33,7 +33,7 @@ where
     drop(inner);
     match outcome {
         Ok(value) => {
-            context.step(|world| world.database.destroy("task", &task));
+            context.step(|world| tasks::destroy(world, &task));
             Ok(value)
         }
         Err(error) => Err(context.step(|world| close(world, context, &task, error))),
@@ -41,36 +41,26 @@ where
 }
 
 fn create(world: &mut World, context: &Context, label: &str) -> Ref {
-    let (reference, uuid) = (world.reference(), world.uuid());
-    let resident = world.master.clone();
-    let fields = [
-        ("uuid", Value::str(uuid)),
-        ("name_label", Value::str(label)),
-        ("created", now(context)),
-        ("finished", epoch()),
-        ("status", Value::str("pending")),
-        ("allowed_operations", Value::texts(["cancel"])),
-        ("resident_on", Value::str(resident)),
-        ("type", Value::str("<none/>")),
-        ("subtask_of", Value::str(context.task.clone())),
-        ("backtrace", Value::str("()")),
-    ];
-    world.database.create("task", reference, fields)
+    let task = NewTask {
+        label,
+        description: "",
+        session: &context.session,
+        subtask_of: &context.task,
+        other_config: Vec::new(),
+    };
+    let task = tasks::create(world, task, context.shared.clock.now());
+    tasks::set_cancellable(world, &task, true);
+    task
 }
 
 /// Ends a task that failed, and says what that is to the outer one.
 fn close(world: &mut World, context: &Context, task: &Ref, error: ApiError) -> ApiError {
     let cancelled = error.code == "TASK_CANCELLED";
-    let info = Value::texts(std::iter::once(error.code.clone()).chain(error.params.iter().cloned()));
-    let mut set = |field, value| drop(world.database.set("task", task, field, value));
     if cancelled {
-        set("current_operations", Value::pairs([(context.task.clone(), "cancel")]));
-    } else {
-        set("error_info", info);
+        // The outer task cancelled it.
+        let by = Value::pairs([(context.task.clone(), "cancel")]);
+        let _ = world.database.set("task", task, "current_operations", by);
     }
-    set("progress", Value::Float(1.0));
-    set("finished", date(context.shared.clock.now()));
-    set("allowed_operations", Value::Set(Vec::new()));
-    set("status", Value::str(if cancelled { "cancelled" } else { "failure" }));
+    tasks::fail(world, task, &error, context.shared.clock.now());
     if cancelled { ApiError::new("TASK_CANCELLED", [&*context.task]) } else { error }
 }
