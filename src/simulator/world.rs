@@ -4,12 +4,14 @@
 //! change, as on the real server.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::database::Database;
 use super::model::Release;
+use super::storage::Storage;
 use super::value::{Ref, Text};
 
 /// Somebody who is logged in.
@@ -48,6 +50,10 @@ pub struct World {
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// Long operations run one at a time on each host.
+    pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
+    /// What stands behind the SRs, and how long operations take.
+    pub storage: Storage,
 }
 
 impl World {
@@ -64,6 +70,8 @@ impl World {
             registrations: HashMap::new(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            long_running: HashMap::new(),
+            storage: Storage::new(seed),
         }
     }
 
