@@ -1,8 +1,49 @@
 //! The command line: one file per verb; this module only parses and dispatches.
+//!
+//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
+
+mod simulator;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+/// Scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
+#[derive(Debug, Parser)]
+#[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    /// Say more on standard error (twice: details). XENSNAP_LOG overrides it.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a simulated pool, to try things on
+    Simulator(simulator::Args),
+}
+
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    crate::telemetry::to_standard_error(cli.verbose);
+    report(run(cli.verb))
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    match verb {
+        Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
+    }
+}
+
+/// Prints an error with its causes, once, on one line.
+fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xensnap: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -140,3 +140,53 @@ impl Drop for Exchange {
         self.hold.activity.answer_left();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_is_busy_from_the_request_to_the_read_answer() {
+        let activity = Arc::new(Activity::default());
+        let sent = activity.request();
+        assert!(!activity.is_idle(), "the request is on the wire");
+        let exchange = activity.accept();
+        assert!(!activity.is_idle(), "the server works");
+        drop(exchange);
+        assert!(!activity.is_idle(), "the answer is on the wire");
+        let hold = sent.answered();
+        assert!(!activity.is_idle(), "the client works");
+        drop(hold);
+        assert!(activity.is_idle());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_waits_is_idle() {
+        let activity = Arc::new(Activity::default());
+        let _sent = activity.request();
+        let mut exchange = activity.accept();
+        let idle = exchange.while_waiting(async { activity.is_idle() }).await;
+        assert!(idle && !activity.is_idle());
+    }
+
+    #[test]
+    fn a_request_that_was_never_read_and_whose_connection_ended_leaves_nothing_behind() {
+        let activity = Arc::new(Activity::default());
+        drop(activity.request().answered());
+        assert!(activity.is_idle());
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_leaves_nothing_behind() {
+        let activity = Arc::new(Activity::default());
+        let sent = activity.request();
+        let exchange = activity.accept();
+        drop(sent);
+        drop(exchange);
+        assert!(activity.is_idle());
+        let again = activity.request();
+        drop(activity.accept());
+        drop(again.answered());
+        assert!(activity.is_idle());
+    }
+}

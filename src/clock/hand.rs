@@ -199,3 +199,79 @@ impl HandClock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_in_the_order_of_their_instants_and_each_at_its_own() {
+        let clock = HandClock::new(start());
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        for seconds in [30, 10, 20] {
+            let (clock, woken) = (clock.clone(), Arc::clone(&woken));
+            tokio::spawn(async move {
+                clock.sleep(Duration::from_secs(seconds)).await;
+                woken.lock().unwrap().push((seconds, clock.elapsed().as_secs()));
+            });
+        }
+        clock.advance(Duration::from_secs(25)).await;
+        assert_eq!(*woken.lock().unwrap(), [(10, 10), (20, 20)]);
+        clock.advance(Duration::from_secs(5)).await;
+        assert_eq!(*woken.lock().unwrap(), [(10, 10), (20, 20), (30, 30)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn time_does_not_pass_while_somebody_works() {
+        let clock = HandClock::new(start());
+        let (asked, mut ask) = tokio::sync::mpsc::channel::<()>(1);
+        let hold = clock.activity().hold();
+        let mover = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                asked.send(()).await.unwrap();
+                clock.advance(Duration::from_secs(1)).await;
+            }
+        });
+        ask.recv().await.unwrap();
+        assert_eq!(clock.elapsed(), Duration::ZERO);
+        drop(hold);
+        mover.await.unwrap();
+        assert_eq!(clock.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_on_the_clock_is_driven_to_its_end() {
+        let clock = HandClock::new(start());
+        let work = async {
+            let mut hold = clock.activity().hold();
+            for _ in 0..3 {
+                hold.while_waiting(clock.sleep(Duration::from_secs(3600))).await;
+            }
+            clock.now()
+        };
+        assert_eq!(clock.run(work).await, start() + TimeDelta::hours(3));
+    }
+
+    #[tokio::test]
+    async fn a_stepped_wall_clock_moves_no_sleeper() {
+        let clock = HandClock::new(start());
+        let sleep = clock.sleep(Duration::from_secs(60));
+        clock.step_wall_clock(TimeDelta::hours(-5));
+        assert_eq!(clock.now(), start() - TimeDelta::hours(5));
+        clock.advance(Duration::from_secs(60)).await;
+        sleep.await;
+        assert_eq!(clock.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn a_sleeper_that_is_dropped_is_forgotten() {
+        let clock = HandClock::new(start());
+        drop(clock.sleep(Duration::from_secs(5)));
+        assert!(!clock.advance_to_next_sleeper().await);
+    }
+}

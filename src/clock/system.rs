@@ -32,6 +32,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where a Clock takes it from")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

@@ -8,6 +8,7 @@
 //! unknown one is a [`ApiError::handle_invalid`].
 
 mod relations;
+mod restore;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

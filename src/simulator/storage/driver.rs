@@ -59,7 +59,9 @@ fn by_type(sr_type: &str, feature: &str) -> bool {
     match sr_type {
         "iso" => matches!(feature, "VDI_CREATE" | "VDI_DELETE" | "VDI_UPDATE"),
         "udev" => matches!(feature, "VDI_INTRODUCE" | "VDI_UPDATE" | "SR_UPDATE"),
-        _ if allocation(sr_type) == Allocation::Plain => matches!(feature, "VDI_CREATE" | "VDI_DELETE" | "VDI_UPDATE" | "SR_UPDATE"),
+        _ if allocation(sr_type) == Allocation::Plain => {
+            matches!(feature, "VDI_CREATE" | "VDI_DELETE" | "VDI_UPDATE" | "SR_UPDATE")
+        }
         // Change tracking is off where files are shared over the network without SM saying otherwise, on where it is not.
         _ => VHD.contains(&feature),
     }

@@ -170,7 +170,8 @@ pub fn split(world: &mut World, vdi: &str, kind: Split, now: &Moment) -> ApiResu
 }
 
 fn check_split(world: &World, vdi: &str, sr: &str, uuid: &str, kind: Split) -> ApiResult<()> {
-    let raw = world.database.map_text("VDI", vdi, "sm_config", "type").or(world.database.map_text("VDI", vdi, "sm_config", "vdi_type"));
+    let raw =
+        world.database.map_text("VDI", vdi, "sm_config", "type").or(world.database.map_text("VDI", vdi, "sm_config", "vdi_type"));
     if raw.is_some_and(|kind| matches!(&*kind, "raw" | "aio")) {
         return Err(ApiError::new("UNIMPLEMENTED_IN_SM_BACKEND", [sr]));
     }
@@ -211,7 +212,17 @@ fn sprout(world: &mut World, vdi: &str, sr: &str, base: &Text, kind: Split, now:
     world.storage.insert(uuid.clone(), Volume::empty(size, seed));
     world.storage.stand_on(&uuid, Some(base.clone()));
     let snapshot = kind == Split::Snapshot;
-    let copied = ["name_label", "name_description", "type", "sharable", "other_config", "xenstore_data", "on_boot", "allow_caching", "tags"];
+    let copied = [
+        "name_label",
+        "name_description",
+        "type",
+        "sharable",
+        "other_config",
+        "xenstore_data",
+        "on_boot",
+        "allow_caching",
+        "tags",
+    ];
     let mut fields: Vec<(&str, Value)> =
         copied.iter().filter_map(|field| Some((*field, world.database.get("VDI", vdi, field)?.clone()))).collect();
     fields.push(("sm_config", sm_config(world, sr, Some(base))));

@@ -63,15 +63,7 @@ pub struct Volume {
 impl Volume {
     /// An empty volume.
     pub fn empty(virtual_size: i64, seed: u64) -> Self {
-        Self {
-            parent: None,
-            layers: Vec::new(),
-            virtual_size,
-            allocated: 0,
-            writing_since: None,
-            next_seed: seed,
-            open: false,
-        }
+        Self { parent: None, layers: Vec::new(), virtual_size, allocated: 0, writing_since: None, next_seed: seed, open: false }
     }
 
     /// A volume whose share `filled` holds generated data.

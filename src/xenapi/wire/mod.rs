@@ -1,10 +1,26 @@
 //! The two encodings of the XenAPI. Callers give parameters and a type to decode into; which wire carries them is a value.
 
+//!
+//! The rule of this module: a hostile or broken server can make a call fail, but not make this program panic, grow without bound or
+//! read for ever. Whatever passes a bound of [`Limits`] is a [`DecodeError::TooLarge`], whatever is not XenAPI a
+//! [`DecodeError::Malformed`]. Answers are decoded while they are read; nothing here ever holds a whole answer.
+
+mod encode;
+mod json;
+mod meter;
+mod task_result;
+#[cfg(test)]
+mod tests;
+mod words;
+mod xml;
+
 use std::io::BufRead;
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::failure::Failure;
+
+pub use task_result::task_result;
 
 /// How calls are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,10 +74,17 @@ pub const MAX_REQUEST: usize = 300 * 1024;
 pub struct Limits {
     /// Bytes of one answer.
     pub bytes: u64,
-    /// Nesting of values in one answer.
+    /// Nesting of values in one answer, its envelope included. More than 100 counts as 100, to spare the stack.
     pub depth: u32,
     /// Bytes of one string in an answer.
     pub text: usize,
+}
+
+impl Limits {
+    /// The nesting that is allowed.
+    fn depth(self) -> u32 {
+        self.depth.min(100)
+    }
 }
 
 impl Default for Limits {
@@ -90,6 +113,14 @@ pub enum EncodeError {
         /// The size of the encoded request.
         bytes: usize,
     },
+    /// A parameter holds what no server stores: a control character, a character outside XML, or a float that is no number.
+    #[error("the request {method} cannot be sent: {what}; take that out of the value")]
+    Unrepresentable {
+        /// The method called.
+        method: String,
+        /// What cannot be sent, and in which parameter (counted from 1, the session included).
+        what: String,
+    },
 }
 
 /// Why an answer could not be decoded.
@@ -107,12 +138,26 @@ pub enum DecodeError {
     TooLarge(String),
 }
 
-/// Encodes one call. `id` is used by JSON-RPC only.
+impl serde::de::Error for DecodeError {
+    fn custom<M: std::fmt::Display>(message: M) -> Self {
+        DecodeError::Malformed(message.to_string())
+    }
+}
+
+/// Encodes one call. `id` is used by JSON-RPC only, and the server insists on it.
 ///
 /// # Errors
-/// When the request is larger than a server accepts.
-pub fn encode(_wire: Wire, _method: &str, _params: &[Param], _id: u64) -> Result<Vec<u8>, EncodeError> {
-    todo!()
+/// When the request is larger than a server accepts, or holds what a server cannot store.
+pub fn encode(wire: Wire, method: &str, params: &[Param], id: u64) -> Result<Vec<u8>, EncodeError> {
+    encode::check(method, params)?;
+    let body = match wire {
+        Wire::Json => encode::json(method, params, id),
+        Wire::Xml => encode::xml(method, params),
+    };
+    if body.len() > MAX_REQUEST {
+        return Err(EncodeError::TooLarge { method: method.to_owned(), bytes: body.len() });
+    }
+    Ok(body)
 }
 
 /// Decodes a whole answer from a stream, keeping no more of it in memory than `T` does.
@@ -128,10 +173,13 @@ pub fn decode<T: DeserializeOwned>(wire: Wire, reader: impl BufRead, limits: Lim
 /// # Errors
 /// As [`decode`].
 pub fn decode_seed<'de, S: DeserializeSeed<'de>>(
-    _wire: Wire,
-    _reader: impl BufRead,
-    _limits: Limits,
-    _seed: S,
+    wire: Wire,
+    reader: impl BufRead,
+    limits: Limits,
+    seed: S,
 ) -> Result<Answer<S::Value>, DecodeError> {
-    todo!()
+    match wire {
+        Wire::Json => json::decode(reader, limits, seed),
+        Wire::Xml => xml::decode(reader, limits, seed),
+    }
 }
