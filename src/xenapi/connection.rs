@@ -16,11 +16,13 @@ use tokio_util::task::TaskTracker;
 
 use super::address::Address;
 use super::error::{ConnectError, Problem};
+use super::failure::Failure;
 use super::login::Missed;
 use super::members::{Members, resolve};
 use super::patience::Patience;
 use super::secret::SessionRef;
 use super::settings::Settings;
+use super::task::Hub;
 use super::transport::Transport;
 use super::trust::TrustError;
 use super::wire::Wire;
@@ -73,6 +75,8 @@ pub(super) struct Core {
     pub(super) pool_uuid: Mutex<Option<String>>,
     /// Ends what runs in the background.
     pub(super) stop: CancellationToken,
+    /// The tasks that are waited for.
+    pub(super) tasks: Hub,
     /// What must not be cut short at a shutdown.
     pub(super) running: TaskTracker,
     wires: Mutex<HashMap<Address, Wire>>,
@@ -118,6 +122,7 @@ impl Core {
             members: Members::new(settings.members.clone()),
             pool_uuid: Mutex::new(settings.pool_uuid.clone()),
             stop: CancellationToken::new(),
+            tasks: Hub::default(),
             running: TaskTracker::new(),
             wires: Mutex::default(),
             state: Mutex::new(State::Down(Down::default())),
@@ -304,6 +309,19 @@ impl Core {
         self.incarnation.subscribe()
     }
 
+    /// The number of the login in use, or of the last one.
+    pub(super) fn login_number(&self) -> Option<u64> {
+        self.incarnation.borrow().as_ref().map(|incarnation| incarnation.number)
+    }
+
+    /// `failure` without the session in use.
+    pub(super) fn clean(&self, failure: Failure) -> Failure {
+        match &*lock(&self.state) {
+            State::Up(link) => link.session.clean(failure),
+            _ => failure,
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(&*lock(&self.state), State::Closed)
     }
@@ -334,7 +352,7 @@ impl Core {
     fn gave_up(&self, patience: &Patience, last: impl Into<Option<Arc<ConnectError>>>) -> Arc<ConnectError> {
         let waited = patience.waited();
         match last.into() {
-            Some(last) if waited.is_zero() => last,
+            Some(last) if waited < Duration::from_secs(1) => last,
             Some(last) => Arc::new(self.error(Problem::GaveUp { waited, last })),
             None => Arc::new(self.error(Problem::NoAnswerYet { waited })),
         }

@@ -11,13 +11,38 @@ use super::trust::TrustError;
 use super::wire::EncodeError;
 
 /// Why there is no connection to a pool.
-#[derive(Debug, thiserror::Error)]
-#[error("pool {pool}: {problem}")]
+#[derive(Debug)]
 pub struct ConnectError {
     /// The pool's configured name.
     pub pool: String,
     /// What is wrong; the chain of causes goes on there.
     pub problem: Problem,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}: {}", self.pool, self.problem)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            Problem::GaveUp { last, .. } => last.source(),
+            problem => problem.source(),
+        }
+    }
+}
+
+/// An error with its causes on one line, for logs and status texts.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// What keeps us from a pool.
@@ -89,7 +114,7 @@ pub enum Problem {
         failure: Failure,
     },
     /// The pool stayed away for as long as the caller was ready to wait.
-    #[error("not reachable for {} s; last: {last}", waited.as_secs())]
+    #[error("not reachable for {} s; last: {}", waited.as_secs(), last.problem)]
     GaveUp {
         /// How long.
         waited: Duration,
@@ -168,6 +193,12 @@ pub enum CallError {
         #[source]
         source: TransportError,
     },
+    /// The call was meant for a login that is over; it was not made in the new one.
+    #[error("the session that {method} was meant for is over; start again with what is there now")]
+    LoginOver {
+        /// The method.
+        method: String,
+    },
     /// The call never left: there is no connection.
     #[error(transparent)]
     NotConnected(Arc<ConnectError>),
@@ -208,6 +239,7 @@ impl CallError {
             CallError::Refused(refusal) => refusal.failure.kind(),
             CallError::Lost { .. } | CallError::Unclear(_) => Kind::Ambiguous,
             CallError::Unanswered { source, .. } => source.fault.kind(),
+            CallError::LoginOver { .. } => Kind::Transient,
             CallError::Unreadable { .. } | CallError::Encode(_) | CallError::Tag { .. } => Kind::Broken,
             CallError::NotConnected(error) => error.kind(),
         }

@@ -1,6 +1,7 @@
 //! What can go wrong between two hosts, before a server's own yes or no. Whether the request may have reached the server is part
 //! of every fault: the decision to repeat a call hangs on it.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -10,13 +11,24 @@ use super::trust::UntrustedCertificate;
 use super::wire::DecodeError;
 
 /// An exchange with one host that brought no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{address}: {fault}")]
+#[derive(Debug)]
 pub struct TransportError {
     /// The host.
     pub address: Address,
     /// What happened; the chain of causes goes on there.
     pub fault: Fault,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.fault)
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.fault.source()
+    }
 }
 
 /// What happened to an exchange.
@@ -40,6 +52,9 @@ pub enum Fault {
         "this port does not speak TLS; use the port that does (443 by default), or write `http://` in front of the address if everybody on the way may read the password"
     )]
     NotTls,
+    /// The connection ended before TLS was agreed on.
+    #[error("the connection was closed during the TLS greeting; the host may be restarting, or this port does not speak TLS")]
+    NoGreeting(#[source] io::Error),
     /// The certificate is not known.
     #[error("{0}")]
     Untrusted(Box<UntrustedCertificate>),
@@ -81,6 +96,7 @@ impl Fault {
             | Fault::ConnectTimeout(_)
             | Fault::Unreachable(_)
             | Fault::NotTls
+            | Fault::NoGreeting(_)
             | Fault::Untrusted(_)
             | Fault::TlsFailed(_)
             | Fault::Local(_) => false,
@@ -104,6 +120,7 @@ impl Fault {
             | Fault::Refused
             | Fault::ConnectTimeout(_)
             | Fault::Unreachable(_)
+            | Fault::NoGreeting(_)
             | Fault::Status(_)
             | Fault::Cut(_)
             | Fault::Silent(_)

@@ -48,20 +48,22 @@ pub(super) fn clean(mut failure: Failure, secret: &str) -> Failure {
     failure
 }
 
-/// A secret as it is, and as JSON, XML, Rust-like quoting and URLs spell it.
+/// A secret as it is, and as JSON, XML, Rust-like quoting and URLs spell it, alone and one within the other.
 fn forms(secret: &str) -> Vec<String> {
-    if secret.is_empty() {
-        return Vec::new();
-    }
-    let json = serde_json::to_string(secret).unwrap_or_default();
-    let xml = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let quoted = xml.replace('"', "&quot;").replace('\'', "&apos;");
-    let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let mut forms = vec![secret.to_owned(), json.trim_matches('"').to_owned(), xml, quoted, url];
+    let mut forms: Vec<String> = spellings(secret).iter().flat_map(|form| spellings(form)).collect();
     forms.retain(|form| !form.is_empty());
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.dedup();
     forms
+}
+
+fn spellings(text: &str) -> Vec<String> {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let json = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned();
+    let xml = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quoted = xml.replace('"', "&quot;").replace('\'', "&apos;");
+    let url = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    vec![text.to_owned(), json, xml, quoted, url]
 }
 
 #[cfg(test)]

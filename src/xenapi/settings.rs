@@ -71,7 +71,7 @@ impl Settings {
 /// Bounds in real time. They only end real hangs and are generous; deadlines of the work come from the clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Name resolution, TCP and TLS.
+    /// Name resolution, TCP and TLS. More than the 10 s after which a plain HTTP port gives up on a TLS greeting and so betrays itself.
     pub connect: Duration,
     /// Until a login is answered (old releases sleep, external authentication may start for two minutes).
     pub login: Duration,
@@ -83,6 +83,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the first to the last byte of an answer to a call.
     pub whole: Duration,
+    /// Until a stream begins, and between two pieces of it: the server may read empty blocks, or wait for a lock, without a word.
+    pub stream: Duration,
     /// All of a logout.
     pub logout: Duration,
 }
@@ -90,12 +92,13 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
+            connect: Duration::from_secs(15),
             login: Duration::from_secs(150),
             answer: Duration::from_secs(120),
             blocking: Duration::from_secs(2 * 3600 + 600),
             idle: Duration::from_secs(60),
             whole: Duration::from_secs(1800),
+            stream: Duration::from_secs(900),
             logout: Duration::from_secs(10),
         }
     }

@@ -121,7 +121,8 @@ pub fn copy_vif(world: &mut World, vif: &str, vm: &Ref, keep_mac: bool) -> ApiRe
 
 /// The address of a VM's network card: the same for the same seed and device.
 pub fn mac(world: &World, vm: &str, device: &str) -> Value {
-    let seed = world.database.map_text("VM", vm, "other_config", "mac_seed").unwrap_or_else(|| world.database.text("VM", vm, "uuid"));
+    let seed =
+        world.database.map_text("VM", vm, "other_config", "mac_seed").unwrap_or_else(|| world.database.text("VM", vm, "uuid"));
     let digest = Sha1::digest(format!("{seed}/{device}").as_bytes());
     let first = (digest[0] & 0xfc) | 2;
     let rest: Vec<String> = digest[1..6].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -248,7 +248,8 @@ pub fn check_vbd(world: &World, vbd: &str, operation: &str) -> ApiResult<()> {
         return Ok(());
     }
     let vm = database.text("VBD", vbd, "VM");
-    let (running, attached) = (&*database.text("VM", &vm, "power_state") == "Running", database.bool("VBD", vbd, "currently_attached"));
+    let (running, attached) =
+        (&*database.text("VM", &vm, "power_state") == "Running", database.bool("VBD", vbd, "currently_attached"));
     let cd = &*database.text("VBD", vbd, "type") == "CD";
     Err(match operation {
         "insert" | "eject" if !cd => ApiError::new("VBD_NOT_REMOVABLE_MEDIA", [vbd]),

@@ -96,7 +96,8 @@ pub async fn evacuate(context: Arc<Context>, args: Args) -> ApiResult {
         let target = context.step(|world| hosts::possible(world, &vm).into_iter().find(|other| *other != host));
         let target = target.ok_or_else(|| ApiError::bare("NO_HOSTS_AVAILABLE"))?;
         let (vm, target) = (&vm, &target);
-        subtask::run(&context, "Async.VM.pool_migrate", |inner| async move { vm_power::migrate(&inner, vm, target).await }).await?;
+        subtask::run(&context, "Async.VM.pool_migrate", |inner| async move { vm_power::migrate(&inner, vm, target).await })
+            .await?;
     }
     Ok(Value::void())
 }

@@ -61,7 +61,9 @@ pub async fn write(context: Arc<Context>, args: Args) -> ApiResult {
             check(world, &object, operation, false)?;
         }
         match target {
-            Target::Set(field) => world.database.set(class, &object, field, args.0.get(1).cloned().unwrap_or_else(Value::void))?,
+            Target::Set(field) => {
+                world.database.set(class, &object, field, args.0.get(1).cloned().unwrap_or_else(Value::void))?
+            }
             Target::Add(field) => add(world, class, &object, field, &args)?,
             Target::Remove(field) => world.database.take(class, &object, field, &args.text(1)?)?,
         }
@@ -148,7 +150,10 @@ pub async fn set_memory(context: Arc<Context>, args: Args) -> ApiResult {
         let is_low = |(field, _): &&(&str, i64)| field.ends_with("_min");
         let (low, high): (Vec<_>, Vec<_>) = fields.iter().partition(is_low);
         if low.iter().any(|(_, low)| high.iter().any(|(_, high)| low > high)) {
-            return Err(ApiError::new("MEMORY_CONSTRAINT_VIOLATION", ["Memory limits must satisfy: static_min <= dynamic_min <= dynamic_max <= static_max"]));
+            return Err(ApiError::new(
+                "MEMORY_CONSTRAINT_VIOLATION",
+                ["Memory limits must satisfy: static_min <= dynamic_min <= dynamic_max <= static_max"],
+            ));
         }
         for (field, value) in &fields {
             world.database.set("VM", &vm, field, Value::Int(*value))?;

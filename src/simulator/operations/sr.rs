@@ -164,7 +164,8 @@ pub async fn create_connection(context: Arc<Context>, args: Args) -> ApiResult {
     context.step(|world| {
         world.database.check("host", &host)?;
         world.database.check("SR", &sr)?;
-        let connected = world.database.texts("SR", &sr, "PBDs").into_iter().find(|pbd| world.database.text("PBD", pbd, "host") == host);
+        let connected =
+            world.database.texts("SR", &sr, "PBDs").into_iter().find(|pbd| world.database.text("PBD", pbd, "host") == host);
         if let Some(pbd) = connected {
             return Err(ApiError::new("PBD_EXISTS", [&*sr, &*host, &*pbd]));
         }
@@ -218,10 +219,13 @@ pub async fn switch(context: Arc<Context>, args: Args) -> ApiResult {
 fn assert_unused(world: &World, pbd: &Ref, sr: &Ref) -> ApiResult<()> {
     let database = &world.database;
     let host = database.text("PBD", pbd, "host");
-    let used = database.texts("host", &host, "resident_VMs").into_iter().flat_map(|vm| database.texts("VM", &vm, "VBDs")).find_map(|vbd| {
-        let vdi = database.text("VBD", &vbd, "VDI");
-        (database.bool("VBD", &vbd, "currently_attached") && database.text("VDI", &vdi, "SR") == *sr).then_some(vdi)
-    });
+    let used =
+        database.texts("host", &host, "resident_VMs").into_iter().flat_map(|vm| database.texts("VM", &vm, "VBDs")).find_map(
+            |vbd| {
+                let vdi = database.text("VBD", &vbd, "VDI");
+                (database.bool("VBD", &vbd, "currently_attached") && database.text("VDI", &vdi, "SR") == *sr).then_some(vdi)
+            },
+        );
     match used {
         Some(vdi) => Err(ApiError::new("VDI_IN_USE", [&*vdi, "unplug"])),
         None => Ok(()),

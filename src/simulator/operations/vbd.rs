@@ -37,7 +37,11 @@ pub async fn create(context: Arc<Context>, args: Args) -> ApiResult {
         }
         let (reference, uuid) = (world.reference(), world.uuid());
         let mut fields = given("VBD", &record);
-        fields.extend([("uuid", Value::str(uuid)), ("userdevice", Value::str(device)), ("currently_attached", Value::Bool(false))]);
+        fields.extend([
+            ("uuid", Value::str(uuid)),
+            ("userdevice", Value::str(device)),
+            ("currently_attached", Value::Bool(false)),
+        ]);
         if record.member("unpluggable").is_none() {
             fields.push(("unpluggable", Value::Bool(true)));
         }
@@ -76,7 +80,10 @@ fn free_device(world: &World, vm: &Ref, wanted: &Text) -> ApiResult<Text> {
     let vbds = world.database.texts("VM", vm, "VBDs");
     let taken: Vec<Text> = vbds.iter().map(|vbd| world.database.text("VBD", vbd, "userdevice")).collect();
     if &**wanted == "autodetect" {
-        return (0..256).map(|n| Text::from(n.to_string())).find(|n| !taken.contains(n)).ok_or_else(|| ApiError::bare("NO_MORE_DEVICES"));
+        return (0..256)
+            .map(|n| Text::from(n.to_string()))
+            .find(|n| !taken.contains(n))
+            .ok_or_else(|| ApiError::bare("NO_MORE_DEVICES"));
     }
     if taken.contains(wanted) {
         return Err(ApiError::new("DEVICE_ALREADY_EXISTS", [&**wanted]));

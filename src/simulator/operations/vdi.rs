@@ -157,7 +157,8 @@ async fn create_copy(context: &Context, vdi: &Ref, sr: &Ref) -> ApiResult<Ref> {
     holding(context, &[Hold::sr(sr, "vdi_create")], async {
         work(context, "VDI.copy", sr).await;
         context.step(|world| {
-            let copied = ["name_label", "name_description", "type", "sharable", "other_config", "xenstore_data", "on_boot", "tags"];
+            let copied =
+                ["name_label", "name_description", "type", "sharable", "other_config", "xenstore_data", "on_boot", "tags"];
             let fields: Vec<_> =
                 copied.iter().filter_map(|field| Some((*field, world.database.get("VDI", vdi, field)?.clone()))).collect();
             let made = ledger::create(world, sr, world.database.int("VDI", vdi, "virtual_size"), fields)?;
@@ -181,18 +182,12 @@ pub async fn create(context: Arc<Context>, args: Args) -> ApiResult {
         _ => 0,
     };
     if size <= 0 && &*kind != "metadata" {
-        return Err(ApiError::new("SR_BACKEND_FAILURE_79", ["", "VDI Invalid size [opterr=VDI size must be between 1 MB and 2093050 MB]", ""]));
+        return Err(ApiError::new(
+            "SR_BACKEND_FAILURE_79",
+            ["", "VDI Invalid size [opterr=VDI size must be between 1 MB and 2093050 MB]", ""],
+        ));
     }
-    let given = [
-        "name_label",
-        "name_description",
-        "type",
-        "sharable",
-        "read_only",
-        "other_config",
-        "xenstore_data",
-        "tags",
-    ];
+    let given = ["name_label", "name_description", "type", "sharable", "read_only", "other_config", "xenstore_data", "tags"];
     let fields: Vec<(&str, Value)> = given.iter().filter_map(|field| Some((*field, record.member(field)?.clone()))).collect();
     let config = record.member("sm_config").cloned();
     Ok(Value::str(create_in(&context, &sr, size, fields, config).await?))

@@ -28,7 +28,9 @@ pub async fn create(context: Arc<Context>, args: Args) -> ApiResult {
         fields.push(("domid", Value::Int(-1)));
         fields.push(("memory_overhead", Value::Int(6_291_456)));
         fields.push(("suspend_VDI", Value::null()));
-        if world.release >= named("clearwater") && !fields.iter().any(|(field, value)| *field == "generation_id" && *value != Value::str("")) {
+        if world.release >= named("clearwater")
+            && !fields.iter().any(|(field, value)| *field == "generation_id" && *value != Value::str(""))
+        {
             fields.push(("generation_id", fresh_generation_id(world)));
         }
         if !record.member("other_config").is_some_and(|config| config.member("mac_seed").is_some()) {
@@ -186,7 +188,8 @@ pub async fn get_allowed_vif_devices(context: Arc<Context>, args: Args) -> ApiRe
 fn free_devices(context: &Context, vm: &Ref, (set, class, field): (&str, &str, &str), all: usize) -> ApiResult {
     context.step(|world| {
         world.database.check("VM", vm)?;
-        let taken: Vec<Text> = world.database.texts("VM", vm, set).iter().map(|device| world.database.text(class, device, field)).collect();
+        let taken: Vec<Text> =
+            world.database.texts("VM", vm, set).iter().map(|device| world.database.text(class, device, field)).collect();
         let free = (0..all).map(|n| n.to_string()).filter(|n| !taken.iter().any(|taken| **taken == **n));
         Ok(Value::texts(free))
     })
@@ -243,7 +246,12 @@ pub async fn join(context: Arc<Context>, args: Args) -> ApiResult {
         if !is_null(&group) {
             world.database.check(class, &group)?;
         }
-        world.database.set("VM", &vm, field, Value::str(if is_null(&group) { crate::simulator::value::NULL.into() } else { group }))?;
+        world.database.set(
+            "VM",
+            &vm,
+            field,
+            Value::str(if is_null(&group) { crate::simulator::value::NULL.into() } else { group }),
+        )?;
         update_allowed(world, &vm);
         Ok(Value::void())
     })

@@ -64,7 +64,8 @@ fn queue_of(world: &mut World, vm: &Ref) -> Arc<tokio::sync::Mutex<()>> {
 }
 
 async fn freeze(context: &Context, vm: &Ref, name: &Text) -> ApiResult<Ref> {
-    let (state, host) = context.step(|world| (world.database.text("VM", vm, "power_state"), world.database.text("VM", vm, "resident_on")));
+    let (state, host) =
+        context.step(|world| (world.database.text("VM", vm, "power_state"), world.database.text("VM", vm, "resident_on")));
     let kind = |info: Value, with_memory| Kind { operation: "checkpoint", info, with_memory, transportable: "".into() };
     if &*state != "Running" {
         return make_snapshot(context, vm, name, &[], kind(Value::Map(Vec::new()), &*state == "Suspended")).await;

@@ -109,7 +109,11 @@ fn drives(world: &World, vm: &str, ignored: &[Ref]) -> Vec<Source> {
 /// NO_HOSTS_AVAILABLE.
 pub fn assert_reachable(world: &World, vm: &str) -> ApiResult<()> {
     let srs = required_srs(world, vm);
-    let reachable = world.database.refs("host").iter().any(|host| is_live(world, host) && srs.iter().all(|sr| is_plugged_on(world, sr, host)));
+    let reachable = world
+        .database
+        .refs("host")
+        .iter()
+        .any(|host| is_live(world, host) && srs.iter().all(|sr| is_plugged_on(world, sr, host)));
     if reachable { Ok(()) } else { Err(ApiError::bare("NO_HOSTS_AVAILABLE")) }
 }
 
@@ -136,7 +140,8 @@ pub fn is_live(world: &World, host: &str) -> bool {
 /// Whether a host has an SR plugged.
 pub fn is_plugged_on(world: &World, sr: &str, host: &str) -> bool {
     let database = &world.database;
-    database.texts("SR", sr, "PBDs").iter().any(|pbd| {
-        *database.text("PBD", pbd, "host") == *host && database.bool("PBD", pbd, "currently_attached")
-    })
+    database
+        .texts("SR", sr, "PBDs")
+        .iter()
+        .any(|pbd| *database.text("PBD", pbd, "host") == *host && database.bool("PBD", pbd, "currently_attached"))
 }

@@ -136,7 +136,8 @@ impl Subject {
 
     /// All operations that pass, in the server's order: the last test first.
     pub fn allowed(&self) -> Vec<&'static str> {
-        let offered = OFFERED.iter().rev().filter(|(operation, since)| self.release >= release(since) && !NEVER_NAMED.contains(operation));
+        let offered =
+            OFFERED.iter().rev().filter(|(operation, since)| self.release >= release(since) && !NEVER_NAMED.contains(operation));
         offered.map(|(operation, _)| *operation).filter(|operation| self.check(operation, true).is_ok()).collect()
     }
 
@@ -162,16 +163,34 @@ impl Subject {
 
     fn power_states(&self, operation: &str) -> &'static [&'static str] {
         match operation {
-            "changing_VCPUs" | "changing_static_range" | "changing_memory_limits" if self.control_domain => &["Halted", "Running"],
-            "changing_VCPUs" | "changing_static_range" | "changing_memory_limits" => &["Halted"],
-            "changing_shadow_memory" | "changing_NVRAM" | "make_into_template" | "provision" | "start" | "start_on" | "create_vtpm" => {
-                &["Halted"]
+            "changing_VCPUs" | "changing_static_range" | "changing_memory_limits" if self.control_domain => {
+                &["Halted", "Running"]
             }
+            "changing_VCPUs" | "changing_static_range" | "changing_memory_limits" => &["Halted"],
+            "changing_shadow_memory"
+            | "changing_NVRAM"
+            | "make_into_template"
+            | "provision"
+            | "start"
+            | "start_on"
+            | "create_vtpm" => &["Halted"],
             "unpause" => &["Paused"],
             "csvm" | "resume" | "resume_on" => &["Suspended"],
-            "clean_reboot" | "clean_shutdown" | "changing_VCPUs_live" | "pause" | "pool_migrate" | "snapshot_with_quiesce" | "suspend"
-            | "sysprep" | "send_sysrq" | "send_trigger" | "call_plugin" | "data_source_op" | "changing_memory_live"
-            | "awaiting_memory_live" | "changing_shadow_memory_live" => &["Running"],
+            "clean_reboot"
+            | "clean_shutdown"
+            | "changing_VCPUs_live"
+            | "pause"
+            | "pool_migrate"
+            | "snapshot_with_quiesce"
+            | "suspend"
+            | "sysprep"
+            | "send_sysrq"
+            | "send_trigger"
+            | "call_plugin"
+            | "data_source_op"
+            | "changing_memory_live"
+            | "awaiting_memory_live"
+            | "changing_shadow_memory_live" => &["Running"],
             "changing_dynamic_range" => &["Halted", "Running"],
             "clone" | "copy" if self.snapshot || self.clone_suspended => &["Halted", "Suspended"],
             "clone" | "copy" => &["Halted"],
@@ -222,7 +241,10 @@ impl Subject {
     }
 
     fn check_control_domain(&self, operation: &str) -> ApiResult<()> {
-        let fits = matches!(operation, "metadata_export" | "changing_static_range" | "changing_dynamic_range" | "changing_memory_limits");
+        let fits = matches!(
+            operation,
+            "metadata_export" | "changing_static_range" | "changing_dynamic_range" | "changing_memory_limits"
+        );
         if self.control_domain && !fits {
             return Err(ApiError::new("OPERATION_NOT_ALLOWED", ["This operation is not allowed on a control domain"]));
         }

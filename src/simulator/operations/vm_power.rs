@@ -88,7 +88,9 @@ async fn work(context: &Context, operation: &str) {
 
 /// A host as messages name it.
 fn named(context: &Context, host: &str) -> String {
-    context.step(|world| format!("{} (uuid: {})", world.database.text("host", host, "name_label"), world.database.text("host", host, "uuid")))
+    context.step(|world| {
+        format!("{} (uuid: {})", world.database.text("host", host, "name_label"), world.database.text("host", host, "uuid"))
+    })
 }
 
 /// Lets a VM run on a host: rows of its devices, its domain, its disks being written.
@@ -145,14 +147,18 @@ fn first_boot(world: &mut World, context: &Context, vm: &Ref) {
         set("current_domain_type", Value::str(if hvm { "hvm" } else { "pv" }));
     }
     let _ = world.database.set("VM", vm, "last_boot_CPU_flags", Value::pairs([("vendor", "GenuineIntel"), ("features", "")]));
-    if world.database.map_text("VM", vm, "platform", "device-model").is_none() && world.release >= crate::simulator::model::release("dundee") {
+    if world.database.map_text("VM", vm, "platform", "device-model").is_none()
+        && world.release >= crate::simulator::model::release("dundee")
+    {
         let _ = world.database.update("VM", vm, "platform", |map| {
             if let Value::Map(members) = map {
                 members.insert(0, ("device-model".into(), Value::str("qemu-upstream-compat")));
             }
         });
     }
-    if world.database.text("VM", vm, "generation_id").is_empty() && world.release >= crate::simulator::model::release("clearwater") {
+    if world.database.text("VM", vm, "generation_id").is_empty()
+        && world.release >= crate::simulator::model::release("clearwater")
+    {
         let fresh = fresh_generation_id(world);
         let _ = world.database.set("VM", vm, "generation_id", fresh);
     }
@@ -215,7 +221,8 @@ async fn ask_guest(context: &Context, vm: &Ref, features: &[&str], code: &str) -
     let answers = context.step(|world| {
         let guest = world.database.text("VM", vm, "guest_metrics");
         let paravirtual = world.database.text("VM", vm, "HVM_boot_policy").is_empty();
-        paravirtual || features.iter().any(|feature| world.database.map_text("VM_guest_metrics", &guest, "other", feature).is_some())
+        paravirtual
+            || features.iter().any(|feature| world.database.map_text("VM_guest_metrics", &guest, "other", feature).is_some())
     });
     if answers {
         return Ok(());
@@ -406,8 +413,11 @@ fn suspend_sr(world: &World, vm: &Ref) -> ApiResult<Ref> {
     let database = &world.database;
     let pool = database.refs("pool").into_iter().next().unwrap_or_default();
     let host = database.text("VM", vm, "resident_on");
-    let candidates =
-        [database.text("VM", vm, "suspend_SR"), database.text("pool", &pool, "suspend_image_SR"), database.text("host", &host, "suspend_image_sr")];
+    let candidates = [
+        database.text("VM", vm, "suspend_SR"),
+        database.text("pool", &pool, "suspend_image_SR"),
+        database.text("host", &host, "suspend_image_sr"),
+    ];
     candidates.into_iter().find(|sr| database.exists("SR", sr)).ok_or_else(|| ApiError::new("VM_NO_SUSPEND_SR", [&**vm]))
 }
 

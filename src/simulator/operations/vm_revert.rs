@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::Args;
 use super::clock::epoch;
-use super::copies::{copy_other_devices, copy_part, copy_vbd, copy_vm, destroy_vbd, destroy_vif, fresh_generation_id, is_reference_set};
+use super::copies::{
+    copy_other_devices, copy_part, copy_vbd, copy_vm, destroy_vbd, destroy_vif, fresh_generation_id, is_reference_set,
+};
 use super::device_lifecycle::{update_vdi, update_vm};
 use super::locks::{Hold, holding};
 use super::messages::about_vm;

@@ -28,8 +28,9 @@ pub(crate) fn classify(error: reqwest::Error, connect: Duration) -> Fault {
     }
     match find::<io::Error>(&error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => Fault::Refused,
-        // A port that closes the connection instead of answering a TLS greeting.
-        Some(io::ErrorKind::UnexpectedEof) => Fault::NotTls,
+        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            Fault::NoGreeting(io::Error::other(error))
+        }
         _ => Fault::Unreachable(io::Error::other(error)),
     }
 }
