@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::codec::{Answer, Call, Rpc};
 use super::context::{Context, Shared};
 use super::error::{ApiError, ApiResult};
+use super::faults::Pace;
 use super::front::{Front, Mode};
 use super::generic::Generic;
 use super::model::{Class, Message, Model, Param, Release};
@@ -33,12 +34,16 @@ pub struct Request {
     pub subtask_of: Option<Text>,
     /// The `task-id` header: a task that stands for this call already.
     pub task: Option<Text>,
+    /// How the call's work goes, under faults.
+    pub pace: Pace,
+    /// What the call fails with instead of doing anything, under faults.
+    pub refusal: Option<ApiError>,
 }
 
 impl Request {
     /// A call without headers.
     pub fn new(call: Call, front: Arc<Front>) -> Self {
-        Self { call, front, other_config: Vec::new(), subtask_of: None, task: None }
+        Self { call, front, other_config: Vec::new(), subtask_of: None, task: None, pace: Pace::default(), refusal: None }
     }
 }
 
@@ -252,9 +257,10 @@ async fn run(shared: &Arc<Shared>, request: Request, ready: Box<Ready>, hold: Ho
     let method: Text = format!("{}.{}", ready.class.name, ready.message.name).into();
     let task = make_task(shared, &request, &ready);
     let Ready { class, message, mode, session, caller, args } = *ready;
-    let context = Arc::new(Context::new(Arc::clone(shared), task.clone(), session, caller, method));
+    let context = Context::new(Arc::clone(shared), task.clone(), session, caller, method).at_pace(request.pace);
+    let context = Arc::new(context);
     drop(hold);
-    let work = work(Arc::clone(&context), request.front, class, message, args);
+    let work = work(Arc::clone(&context), request, class, message, args);
     if mode == CallMode::Async {
         let context_of_end = Arc::clone(&context);
         drop(context);
@@ -289,17 +295,20 @@ fn make_task(shared: &Arc<Shared>, request: &Request, ready: &Ready) -> Ref {
 
 async fn work(
     context: Arc<Context>,
-    front: Arc<Front>,
+    request: Request,
     class: &'static Class,
     message: &'static Message,
     args: Args,
 ) -> ApiResult<Answer> {
     rbac::check(&context.caller, &context.method, message, &args.0)?;
+    if let Some(refusal) = request.refusal {
+        return Err(refusal);
+    }
     if let Some(handler) = operations::find(&context.method) {
         return call_handler(handler, context, args).await;
     }
     if let Some(work) = builtin::find(&context.method) {
-        return work(context, front, args).await;
+        return work(context, request.front, args).await;
     }
     match Generic::find(class, &message.name) {
         Some(generic) => context.step(|world| generic.run(world, class, &args)),

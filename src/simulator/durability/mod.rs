@@ -106,6 +106,11 @@ impl Durable {
         !self.missing.is_empty() && self.missing.contains(uuid)
     }
 
+    /// Lets a volume be gone while its record stays, as after an accident.
+    pub fn lose(&mut self, uuid: &str) {
+        self.missing.insert(uuid.into());
+    }
+
     /// How many volumes have no record: what a scan would bring back.
     pub fn strays(&self) -> usize {
         self.strays.len()

@@ -214,6 +214,11 @@ impl Faults {
         self.news.notify_one();
     }
 
+    /// True while no fault is in force: nobody needs to ask.
+    pub fn is_empty(&self) -> bool {
+        self.lock().rules.is_empty()
+    }
+
     /// What became of every fault, in the plan's order.
     pub fn reports(&self) -> Vec<Report> {
         self.lock().rules.iter().map(Armed::report).collect()
@@ -399,6 +404,11 @@ impl Armed {
 }
 
 impl Strikes {
+    /// True when a fault struck.
+    pub fn is_any(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
     fn take(&mut self, action: Action) {
         match action {
             Action::Delay(by) => self.delay += by,

@@ -80,7 +80,8 @@ pub(super) struct Guest {
 pub(super) fn plan(maker: &mut Maker<'_>, number: usize, hosts: &[Host], storage: &Storage) -> Guest {
     let character = names::character(maker, number);
     let host = &hosts[number % hosts.len()];
-    let local = maker.percent(25);
+    // The guests that show a state which others wait for can be reached from everywhere.
+    let local = maker.percent(25) && !matches!(number, 3 | 5);
     let sr = if local { storage.local[host.number].clone() } else { maker.pick(&storage.shared).clone() };
     let count = if character.large { 1 + maker.below(3) } else { 1 + usize::from(maker.percent(15)) };
     let disks = (0..count)

@@ -7,6 +7,7 @@ pub mod head;
 pub mod response;
 mod rpc;
 mod serve;
+mod struck;
 pub mod tls;
 
 pub use connection::Connection;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::handlers::{Exchange, Handling, Next};
 use super::response::{self, Response};
+use super::struck::{self, Fate};
 use crate::clock::Exchange as Busy;
 use crate::simulator::codec::json::{self, Envelope, Id, JsonEmit, Version, quote};
 use crate::simulator::codec::xml::{self, XmlEmit};
 use crate::simulator::codec::{Answer, Call, Emit, Malformed};
 use crate::simulator::dispatch::{self, Outcome, Request};
 use crate::simulator::error::{ApiError, ApiResult};
+use crate::simulator::faults::Pace;
 use crate::simulator::model::{Release, release};
 use crate::simulator::value::Text;
 
@@ -170,11 +172,25 @@ fn raised_json(error: &ApiError) -> String {
     body
 }
 
-async fn answer(exchange: Exchange<'_>, mut busy: Busy, wire: Wire, call: Call) -> io::Result<Next> {
-    let request = request(&exchange, call);
+async fn answer(mut exchange: Exchange<'_>, mut busy: Busy, wire: Wire, call: Call) -> io::Result<Next> {
+    let strikes = struck::meet(&exchange, &call);
+    let mut request = request(&exchange, call);
+    if strikes.is_any() {
+        match struck::before(&exchange, &mut busy, &strikes).await {
+            Fate::Goes(pace, refusal) => (request.pace, request.refusal) = (pace, refusal),
+            Fate::Cut => return Ok(Next::Cut),
+        }
+    }
     // The call holds the clock from here on by itself, and lets go of it while it waits.
     let hold = exchange.shared.clock.activity().hold();
     match busy.while_waiting(dispatch::dispatch(exchange.shared, request, hold)).await {
+        Outcome::Answered(result) if strikes.is_any() => {
+            let answer = || (content_type(&wire), whole(&wire, &result));
+            match struck::after(&mut exchange, &mut busy, &strikes, &result, answer).await {
+                Some(next) => next,
+                None => send(exchange, &wire, result).await,
+            }
+        }
         Outcome::Answered(result) => send(exchange, &wire, result).await,
         Outcome::Raised(error) => raised(exchange, &wire, error).await,
         Outcome::Hang => busy.while_waiting(std::future::pending()).await,
@@ -191,13 +207,18 @@ fn request(exchange: &Exchange<'_>, call: Call) -> Request {
         other_config: marks.rev().map(|(key, value)| (Text::from(key), Text::from(&**value))).collect(),
         subtask_of: exchange.head.header_value("subtask-of").map(Text::from),
         task: exchange.head.header_value("task-id").map(Text::from),
+        pace: Pace::default(),
+        refusal: None,
     }
 }
 
+fn content_type(wire: &Wire) -> &'static str {
+    if matches!(wire, Wire::Json(_)) { "application/json" } else { "text/xml" }
+}
+
 async fn send(exchange: Exchange<'_>, wire: &Wire, result: ApiResult<Answer>) -> io::Result<Next> {
-    let kind = if matches!(wire, Wire::Json(_)) { "application/json" } else { "text/xml" };
-    let headers =
-        [("content-type", kind), ("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Headers", "X-Requested-With")];
+    let headers = [
+        ("content-type", content_type(wire)), ("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Headers", "X-Requested-With")];
     let mut pieces = Pieces::new(wire, &result);
     let first = pieces.next().unwrap_or_default();
     let rest: u64 = pieces.clone().map(|piece| piece.len() as u64).sum();

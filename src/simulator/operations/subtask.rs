@@ -27,7 +27,7 @@ where
         context.caller.clone(),
         label.trim_start_matches("Async.").into(),
     );
-    let inner = Arc::new(inner);
+    let inner = Arc::new(inner.at_pace(context.pace()));
     // The outer call must not hold the clock while the inner one lets time pass.
     let outcome = context.wait(work(Arc::clone(&inner))).await;
     drop(inner);
