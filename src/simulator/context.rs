@@ -63,8 +63,12 @@ impl Shared {
     /// Runs one atomic step in somebody's name.
     pub fn step_as<T>(&self, actor: &Actor, step: impl FnOnce(&mut World) -> T) -> T {
         let mut world = locked(&self.world);
+        let before = world.database.generation();
         let output = step(&mut world);
         let generation = world.database.generation();
+        if generation != before {
+            super::events::Queue::note_changes(&mut world, before, self.clock.now());
+        }
         let journal = world.database.take_journal();
         if !journal.is_empty() {
             locked(&self.ledger).add(self.clock.now(), actor, journal);
