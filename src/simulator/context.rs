@@ -1,11 +1,17 @@
 //! What an operation may use: the world, its task, the clock, and who called.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, ApiResult};
+use super::front::Front;
+use super::ledger::{Actor, Entry, Ledger};
+use super::options::Options;
 use super::value::{Ref, Text, Value};
 use super::world::{Session, World};
 use crate::clock::{Hold, SharedClock};
@@ -15,23 +21,54 @@ use crate::clock::{Hold, SharedClock};
 pub struct Shared {
     /// Time.
     pub clock: SharedClock,
+    /// Settings.
+    pub options: Options,
     world: Mutex<World>,
     /// The database's generation, announced after each step that changed it; `event.from` waits on it.
     changed: watch::Sender<u64>,
+    calls: Mutex<BTreeMap<String, u64>>,
+    ledger: Mutex<Ledger>,
+    fronts: RwLock<HashMap<Ref, Arc<Front>>>,
+    background: TaskTracker,
+    stopped: CancellationToken,
 }
 
 impl Shared {
-    /// A server's shared state.
+    /// A server's shared state with the default options.
     pub fn new(clock: SharedClock, world: World) -> Self {
-        let changed = watch::Sender::new(world.database.generation());
-        Self { clock, world: Mutex::new(world), changed }
+        Self::with_options(clock, world, Options::default())
+    }
+
+    /// A server's shared state.
+    pub fn with_options(clock: SharedClock, mut world: World, options: Options) -> Self {
+        world.database.keep_journal();
+        Self {
+            clock,
+            options,
+            changed: watch::Sender::new(world.database.generation()),
+            world: Mutex::new(world),
+            calls: Mutex::default(),
+            ledger: Mutex::default(),
+            fronts: RwLock::default(),
+            background: TaskTracker::new(),
+            stopped: CancellationToken::new(),
+        }
     }
 
     /// Runs one atomic step on the world and tells those who wait for changes.
     pub fn step<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
-        let mut world = self.lock();
+        self.step_as(&Actor::server(), step)
+    }
+
+    /// Runs one atomic step in somebody's name.
+    pub fn step_as<T>(&self, actor: &Actor, step: impl FnOnce(&mut World) -> T) -> T {
+        let mut world = locked(&self.world);
         let output = step(&mut world);
         let generation = world.database.generation();
+        let journal = world.database.take_journal();
+        if !journal.is_empty() {
+            locked(&self.ledger).add(self.clock.now(), actor, journal);
+        }
         drop(world);
         self.changed.send_if_modified(|seen| std::mem::replace(seen, generation) != generation);
         output
@@ -42,9 +79,72 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Wakes those who wait for changes, though the database did not change (a logout).
+    pub fn nudge(&self) {
+        self.changed.send_modify(|_| {});
     }
+
+    /// How often each message was called, by its name as it was sent, such as `Async.VM.snapshot`. HTTP handlers count as
+    /// `GET /export`.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        locked(&self.calls).clone()
+    }
+
+    /// Starts counting calls afresh.
+    pub fn reset_calls(&self) {
+        locked(&self.calls).clear();
+    }
+
+    /// Counts a call.
+    pub fn count_call(&self, method: &str) {
+        let mut calls = locked(&self.calls);
+        match calls.get_mut(method) {
+            Some(count) => *count += 1,
+            None => drop(calls.insert(method.to_owned(), 1)),
+        }
+    }
+
+    /// What was created and destroyed since the server started, in order.
+    pub fn ledger(&self) -> Vec<Entry> {
+        locked(&self.ledger).entries()
+    }
+
+    /// The front of a host, when it has one.
+    pub fn front(&self, host: &str) -> Option<Arc<Front>> {
+        self.fronts.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
+    }
+
+    /// Adds a host's front.
+    pub fn add_front(&self, front: Arc<Front>) {
+        self.fronts.write().unwrap_or_else(PoisonError::into_inner).insert(front.host.clone(), front);
+    }
+
+    /// Runs work that outlives its call, until the server stops.
+    pub fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        self.background.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Told when the server stops, in order or not.
+    pub fn stopped(&self) -> &CancellationToken {
+        &self.stopped
+    }
+
+    /// Ends all work at once, as a killed process does, and waits until nothing runs any more.
+    pub async fn stop(&self) {
+        self.stopped.cancel();
+        self.background.close();
+        self.background.wait().await;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One call in progress.
@@ -61,6 +161,7 @@ pub struct Context {
     pub caller: Session,
     /// The message called, without `Async.`, such as `VM.snapshot`.
     pub method: Text,
+    actor: Actor,
     hold: tokio::sync::Mutex<Hold>,
 }
 
@@ -68,12 +169,13 @@ impl Context {
     /// A call's context; it holds the clock until it waits or is dropped.
     pub fn new(shared: Arc<Shared>, task: Ref, session: Ref, caller: Session, method: Text) -> Self {
         let hold = tokio::sync::Mutex::new(shared.clock.activity().hold());
-        Self { shared, task, session, caller, method, hold }
+        let actor = Actor { user: caller.user.clone(), originator: caller.originator.clone(), method: method.clone() };
+        Self { shared, task, session, caller, method, actor, hold }
     }
 
     /// One atomic step on the world.
     pub fn step<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
-        self.shared.step(step)
+        self.shared.step_as(&self.actor, step)
     }
 
     /// Lets simulated time pass: work that takes a while.

@@ -11,8 +11,10 @@ mod relations;
 mod restore;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::error::{ApiError, ApiResult};
+use super::ledger::{Deed, Note};
 use super::model::{Class, Model};
 use super::value::{Ref, Text, Value, is_null};
 
@@ -26,7 +28,8 @@ pub struct Row {
     pub created: u64,
     /// The generation of its last change.
     pub modified: u64,
-    values: Vec<Value>,
+    /// Shared with whoever read the row; a write makes its own copy, so that a reader keeps what it saw.
+    values: Arc<Vec<Value>>,
 }
 
 /// A row that is gone.
@@ -57,6 +60,8 @@ pub struct Database {
     deletions_kept: usize,
     /// Forward references to objects that do not exist, by the reference they name.
     dangling: HashMap<Ref, Vec<Dangling>>,
+    /// Creations and destructions that nobody has taken note of yet; none while nobody wants to know.
+    journal: Option<Vec<Note>>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +85,7 @@ impl Database {
             tables: vec![Table::default(); Model::get().classes().len()],
             deletions_kept: DELETIONS_KEPT,
             dangling: HashMap::new(),
+            journal: None,
         }
     }
 
@@ -91,6 +97,31 @@ impl Database {
     /// The number of the last change.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Notes creations and destructions from now on, for [`Database::take_journal`]. Tasks and sessions come and go with every
+    /// call and are left out.
+    pub fn keep_journal(&mut self) {
+        self.journal.get_or_insert_default();
+    }
+
+    /// What was created and destroyed since the last time.
+    pub fn take_journal(&mut self) -> Vec<Note> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, deed: Deed, facts: &'static Class, reference: &str) {
+        if let Some(journal) = &mut self.journal
+            && !matches!(&*facts.name, "task" | "session")
+        {
+            journal.push(Note { deed, class: &facts.name, reference: reference.into() });
+        }
+    }
+
+    /// Takes a generation for something that is no row (a message), and answers the one before.
+    pub fn advance(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation - 1
     }
 
     /// Moves the generation as a database does that was restored or loaded.
@@ -198,6 +229,7 @@ impl Database {
     pub fn destroy(&mut self, class: &str, reference: &str) -> bool {
         let Some(row) = self.table_mut(class).rows.remove(reference) else { return false };
         let facts = facts(class);
+        self.note(Deed::Destroyed, facts, reference);
         self.leave_dangling(class, reference, &row);
         for (column, field) in facts.fields.iter().enumerate() {
             self.unlink(class, &field.name, reference, &row.values[column]);
@@ -226,7 +258,7 @@ impl Database {
         if row.values[column] == value {
             return Ok(());
         }
-        let old = std::mem::replace(&mut row.values[column], value.clone());
+        let old = std::mem::replace(&mut Arc::make_mut(&mut row.values)[column], value.clone());
         self.unlink(class, field, reference, &old);
         self.link(class, field, reference, &value);
         if field == "uuid" {
@@ -255,7 +287,8 @@ impl Database {
             if let Value::Map(members) = map {
                 match members.iter_mut().find(|(k, _)| &**k == key) {
                     Some((_, old)) => *old = value,
-                    None => members.push((key.into(), value)),
+                    // The server lists the newest first.
+                    None => members.insert(0, (key.into(), value)),
                 }
             }
         })
@@ -301,13 +334,14 @@ impl Database {
         self.tables.iter_mut().for_each(|table| table.deletions.clear());
     }
 
-    fn insert(&mut self, facts: &Class, reference: Ref, values: Vec<Value>) {
+    fn insert(&mut self, facts: &'static Class, reference: Ref, values: Vec<Value>) {
+        self.note(Deed::Created, facts, &reference);
         self.generation += 1;
         let generation = self.generation;
         let uuid = facts.column("uuid").and_then(|at| values[at].as_text().cloned());
         let links = values.clone();
         let table = self.table_mut(&facts.name);
-        let row = Row { created: generation, modified: generation, values };
+        let row = Row { created: generation, modified: generation, values: Arc::new(values) };
         assert!(table.rows.insert(reference.clone(), row).is_none(), "the reference {reference} is in use");
         table.changes.entry(generation).or_default().push(reference.clone());
         if let Some(uuid) = uuid {
@@ -361,7 +395,7 @@ impl Database {
         for target in targets.iter().filter_map(Value::as_text).filter(|target| !is_null(target)).cloned().collect::<Vec<_>>() {
             let column = column(other, set);
             let Some(row) = self.table_mut(other).rows.get_mut(&*target) else { continue };
-            if let Value::Set(items) = &mut row.values[column] {
+            if let Value::Set(items) = &mut Arc::make_mut(&mut row.values)[column] {
                 let before = items.len();
                 change(items);
                 if items.len() != before {

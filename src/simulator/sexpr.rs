@@ -53,8 +53,13 @@ impl Quotes {
 /// # Errors
 /// [`Malformed`].
 pub fn parse(text: &str) -> Result<Sexp, Malformed> {
+    let mut open = Vec::new();
+    parse_into(text, &mut open)
+}
+
+/// Parses `text`; lists that were open when it failed are left in `open`, the outermost first.
+fn parse_into(text: &str, open: &mut Vec<Vec<Sexp>>) -> Result<Sexp, Malformed> {
     let mut reader = Reader { text, at: 0 };
-    let mut open: Vec<Vec<Sexp>> = Vec::new();
     loop {
         reader.skip_space();
         let done = match reader.peek() {
@@ -218,6 +223,20 @@ pub fn decode(kind: &Type, text: &str) -> Result<Value, Malformed> {
     })
 }
 
+/// What can be read of a damaged text: the members of a set or map that are whole, nothing of anything else.
+pub fn salvage(kind: &Type, text: &str) -> Value {
+    let mut open = Vec::new();
+    let whole = match parse_into(text, &mut open) {
+        Ok(Sexp::List(items)) => items,
+        _ => open.into_iter().next().unwrap_or_default(),
+    };
+    match kind {
+        Type::Set(item) => Value::Set(whole.iter().filter_map(|one| decode(item, atom(one).ok()?).ok()).collect()),
+        Type::Map(_, item) => Value::Map(whole.iter().filter_map(|pair| member(item, pair).ok()).collect()),
+        _ => kind.zero(),
+    }
+}
+
 fn list(text: &str) -> Result<Vec<Sexp>, Malformed> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
@@ -318,6 +337,13 @@ mod tests {
     }
 
     #[test]
+    fn whole_members_of_a_damaged_text_are_saved() {
+        assert_eq!(salvage(&texts(), "(('a' 'b') ('c"), Value::pairs([("a", "b")]));
+        assert_eq!(salvage(&Type::Set(Box::new(Type::String)), "('a' 'b' "), Value::texts(["a", "b"]));
+        assert_eq!(salvage(&Type::Int, "('a'"), Value::Int(0));
+    }
+
+    #[test]
     fn metadata_holds_the_row_in_descending_order_and_reads_back() {
         let mut database = Database::new();
         let vm = [("name_label", Value::str("it's")), ("tags", Value::texts(["a b"])), ("memory_static_max", Value::Int(5))];
@@ -345,6 +371,7 @@ mod tests {
         #[test]
         fn nothing_makes_it_panic(text in ".*") {
             let _ = decode(&texts(), &text);
+            let _ = salvage(&texts(), &text);
             let _ = parse_metadata(&text);
         }
     }

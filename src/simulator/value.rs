@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 /// Shared text; cheap to clone.
 pub type Text = Arc<str>;
 
@@ -48,6 +50,18 @@ impl Value {
     /// The reference to nothing.
     pub fn null() -> Self {
         Value::str(NULL)
+    }
+
+    /// A date as the server writes it: whole seconds, UTC.
+    pub fn date(at: DateTime<Utc>) -> Self {
+        Value::Date(at.format("%Y%m%dT%H:%M:%SZ").to_string().into())
+    }
+
+    /// The date in it.
+    pub fn as_date(&self) -> Option<DateTime<Utc>> {
+        let text = self.as_text()?;
+        let naive = chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H:%M:%SZ").ok()?;
+        Some(naive.and_utc())
     }
 
     /// A set of texts.

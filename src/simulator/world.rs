@@ -4,6 +4,7 @@
 //! change, as on the real server.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -35,10 +36,22 @@ pub struct World {
     pub release: Release,
     /// Who is logged in, by session reference. The rows are in the database too.
     pub sessions: HashMap<Ref, Session>,
+    /// Who is logged in on one host only (`session.slave_local_login_with_password`), by session reference.
+    pub local_sessions: HashMap<Ref, Ref>,
+    /// Alerts.
+    pub messages: super::messages::Messages,
+    /// Which session a task belongs to.
+    pub task_sessions: HashMap<Ref, Ref>,
+    /// The progress of tasks that the garbage collector saw pending for too long.
+    pub probation: HashMap<Ref, f64>,
+    /// What sessions wait for in `event.next`.
+    pub registrations: HashMap<Ref, super::events::Registration>,
     /// The host that answers as pool master.
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// Long operations run one at a time on each host.
+    pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
     /// What stands behind the SRs, and how long operations take.
     pub storage: Storage,
 }
@@ -50,8 +63,14 @@ impl World {
             database: Database::new(),
             release,
             sessions: HashMap::new(),
+            local_sessions: HashMap::new(),
+            messages: super::messages::Messages::default(),
+            task_sessions: HashMap::new(),
+            probation: HashMap::new(),
+            registrations: HashMap::new(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            long_running: HashMap::new(),
             storage: Storage::new(seed),
         }
     }

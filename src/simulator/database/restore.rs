@@ -4,6 +4,7 @@
 //! reverse sets agree with the references, moves the generation to where it was, and notes which references dangle.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{Dangling, Database, Row, column, facts, relations};
 use crate::simulator::model::Model;
@@ -15,13 +16,21 @@ impl Database {
         let reference = reference.into();
         let uuid = facts(class).column("uuid").and_then(|at| values[at].as_text().cloned());
         let table = self.table_mut(class);
-        let row = Row { created: born, modified: changed, values: values.into() };
+        let row = Row { created: born, modified: changed, values: Arc::new(values) };
         if let Some(old) = table.rows.insert(reference.clone(), row) {
             super::forget_change(table, old.modified, &reference);
         }
         table.changes.entry(changed).or_default().push(reference.clone());
         if let Some(uuid) = uuid {
             table.by_uuid.insert(uuid, reference);
+        }
+    }
+
+    /// Writes a field of a restored row as if it had been restored so; fields that mirror references must not be written.
+    pub fn rewrite(&mut self, class: &str, reference: &str, field: &str, value: Value) {
+        let column = column(class, field);
+        if let Some(row) = self.table_mut(class).rows.get_mut(reference) {
+            Arc::make_mut(&mut row.values)[column] = value;
         }
     }
 
@@ -46,9 +55,7 @@ impl Database {
             let named_by = sources.remove(reference).unwrap_or_default();
             let items = agreeing(row.values[column].items(), named_by);
             if row.values[column].items() != items {
-                let mut values = row.values.to_vec();
-                values[column] = Value::Set(items);
-                row.values = values.into();
+                Arc::make_mut(&mut row.values)[column] = Value::Set(items);
             }
         }
         for (target, sources) in sources {

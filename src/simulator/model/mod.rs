@@ -70,6 +70,19 @@ pub struct Field {
     pub default: Option<Value>,
 }
 
+/// A parameter of a message.
+#[derive(Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: Type,
+    /// The first release whose message takes it.
+    pub since: Release,
+    /// What stands for it when it is left out; none means that it must be given.
+    pub default: Option<Value>,
+}
+
 /// A message of a class.
 #[derive(Debug)]
 pub struct Message {
@@ -78,7 +91,7 @@ pub struct Message {
     /// What it returns.
     pub result: Type,
     /// Its parameters, the session included where it takes one.
-    pub params: Vec<(String, Type)>,
+    pub params: Vec<Param>,
     /// The first release that has it.
     pub since: Release,
     /// The release that deprecated it.
@@ -108,6 +121,13 @@ pub struct Class {
     by_message: HashMap<String, usize>,
 }
 
+impl Message {
+    /// True for messages whose first parameter is a session.
+    pub fn takes_session(&self) -> bool {
+        self.params.first().is_some_and(|param| param.name == "session_id")
+    }
+}
+
 impl Class {
     /// The column of a field.
     pub fn column(&self, field: &str) -> Option<usize> {
@@ -130,6 +150,8 @@ impl Class {
 pub struct Model {
     classes: Vec<Class>,
     by_name: HashMap<String, usize>,
+    /// Class and message by both spellings, `VM.start` and `VM_start`.
+    by_wire_name: HashMap<String, (usize, usize)>,
     enums: HashMap<String, Vec<String>>,
 }
 
@@ -137,7 +159,7 @@ impl Model {
     /// The model, read once.
     pub fn get() -> &'static Model {
         static MODEL: OnceLock<Model> = OnceLock::new();
-        MODEL.get_or_init(|| parse::facts(include_str!("facts.tsv")))
+        MODEL.get_or_init(|| parse::facts(include_str!("facts.tsv"), include_str!("params.tsv")))
     }
 
     /// All classes, in the model's order.
@@ -153,6 +175,13 @@ impl Model {
     /// A class by its exact wire name.
     pub fn class(&self, name: &str) -> Option<&Class> {
         self.index(name).map(|at| &self.classes[at])
+    }
+
+    /// A message by its wire name, such as `VM.start` or, as the server also takes it, `VM_start`.
+    pub fn message(&self, wire_name: &str) -> Option<(&Class, &Message)> {
+        let (class, message) = *self.by_wire_name.get(wire_name)?;
+        let class = &self.classes[class];
+        Some((class, &class.messages[message]))
     }
 
     /// The values of an enum.

@@ -1,15 +1,18 @@
-//! Reads `facts.tsv`. The file is part of the program: a mistake in it is a bug, found by the first test that runs.
+//! Reads `facts.tsv` and `params.tsv`. The files are part of the program: a mistake in them is a bug, found by the first test that runs.
+//!
+//! `facts.tsv` comes from the published data model; `params.tsv` adds what that leaves out: which parameters may be left out, and
+//! since when they exist (idl/datamodel*.ml).
 
 use std::collections::HashMap;
 
-use super::{Access, Class, Field, Message, Model, Release, Type, release};
+use super::{Access, Class, Field, Message, Model, Param, Release, Type, release};
 use crate::simulator::value::Value;
 
-/// Parses the whole file.
+/// Parses both files.
 ///
 /// # Panics
 /// When a line is not of the expected form.
-pub(super) fn facts(text: &str) -> Model {
+pub(super) fn facts(text: &str, params: &str) -> Model {
     let mut classes: Vec<Class> = Vec::new();
     let mut enums = HashMap::new();
     for line in text.lines() {
@@ -29,7 +32,36 @@ pub(super) fn facts(text: &str) -> Model {
         }
     }
     let by_name = classes.iter().enumerate().map(|(at, class)| (class.name.clone(), at)).collect();
-    Model { classes, by_name, enums }
+    let mut model = Model { by_wire_name: wire_names(&classes), classes, by_name, enums };
+    for line in params.lines() {
+        add_default(&mut model, &line.split('\t').collect::<Vec<_>>());
+    }
+    model
+}
+
+fn wire_names(classes: &[Class]) -> HashMap<String, (usize, usize)> {
+    let mut names = HashMap::new();
+    for (at, class) in classes.iter().enumerate() {
+        for (message, facts) in class.messages.iter().enumerate() {
+            names.insert(format!("{}_{}", class.name, facts.name), (at, message));
+            names.insert(format!("{}.{}", class.name, facts.name), (at, message));
+        }
+    }
+    names
+}
+
+/// Adds a line of `params.tsv`: message, parameter, release, default, and the type where `facts.tsv` does not have the parameter.
+fn add_default(model: &mut Model, cells: &[&str]) {
+    let &(class, message) =
+        model.by_wire_name.get(cells[0]).unwrap_or_else(|| panic!("params.tsv: there is no message {}", cells[0]));
+    let params = &mut model.classes[class].messages[message].params;
+    if cells[4] != "-" {
+        params.push(Param { name: cells[1].to_owned(), kind: kind(cells[4]), since: release("rio"), default: None });
+    }
+    let param = params.iter_mut().find(|param| param.name == cells[1]);
+    let param = param.unwrap_or_else(|| panic!("params.tsv: {} has no parameter {}", cells[0], cells[1]));
+    param.since = release(cells[2]);
+    param.default = Some(default(&param.kind, cells[3]));
 }
 
 fn class(cells: &[&str]) -> Class {
@@ -59,7 +91,7 @@ fn message(cells: &[&str]) -> Message {
     Message {
         name: cells[1].to_owned(),
         result: kind(cells[2]),
-        params: split_params(params).into_iter().map(|(name, text)| (name, kind(&text))).collect(),
+        params: split_params(params).into_iter().map(|(name, text)| param(name, &text)).collect(),
         since: release(cells[4]),
         deprecated: optional(cells[5]),
         removed: optional(cells[6]),
@@ -67,6 +99,10 @@ fn message(cells: &[&str]) -> Message {
         implicit: cells[8] == "i",
         errors: cells[9].split(' ').filter(|code| !code.is_empty()).map(str::to_owned).collect(),
     }
+}
+
+fn param(name: String, text: &str) -> Param {
+    Param { name, kind: kind(text), since: release("rio"), default: None }
 }
 
 /// Joins what was split inside `map(a,b)` again.

@@ -3,7 +3,7 @@
 use crate::simulator::model::{Release, release};
 
 /// The major number of every schema since 4.0.
-pub const MAJOR: u64 = 5;
+pub(super) const MAJOR: u64 = 5;
 
 /// `(release, schema minor)`, oldest first. Those of 24.16 and 25.33 are guesses between known neighbours.
 const SCHEMAS: [(&str, u64); 25] = [

@@ -15,7 +15,7 @@ pub enum Blanks {
 }
 
 /// Hides white space.
-pub fn protect(text: &str, blanks: Blanks) -> Cow<'_, str> {
+pub(super) fn protect(text: &str, blanks: Blanks) -> Cow<'_, str> {
     if !text.contains(['%', '\n', '\t', '\r', ' ']) {
         return Cow::Borrowed(text);
     }
@@ -36,7 +36,7 @@ pub fn protect(text: &str, blanks: Blanks) -> Cow<'_, str> {
 }
 
 /// Shows white space again. A sign that stands for nothing stays as it is.
-pub fn unprotect(text: &str) -> Cow<'_, str> {
+pub(super) fn unprotect(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::{Sr, VbdUuid, VdiUuid, Vm};
-use crate::xenapi::types::{Date, EnumSet, Operations, Ref, RefSet, Shared, StringMap, TextSet, int64, open_enum};
+use crate::xenapi::types::{Date, EnumSet, Operations, Ref, RefSet, Shared, StringMap, TextSet, Uuid, int64, open_enum};
 
 open_enum! {
     /// What stands in a drive.
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for SmConfig {
         const KEPT: [&str; 7] = ["vhd-parent", "vdi_type", "type", "image-format", "paused", "relinking", "activating"];
         let map = StringMap::filtered(deserializer, |key| KEPT.contains(&key))?;
         Ok(Self {
-            vhd_parent: map.get("vhd-parent").and_then(|uuid| uuid.parse().ok()),
+            vhd_parent: map.get("vhd-parent").filter(|parent| !parent.is_empty()).map(Uuid::lenient),
             form: ["vdi_type", "type", "image-format"].iter().find_map(|key| map.get(key)).map(Shared::new),
             in_use: ["paused", "relinking", "activating"].iter().any(|key| map.contains_key(key)),
         })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Host, Sr, Vbd, Vdi, VmAppliance, VmUuid, Vmpp, Vmss, Vtpm};
 use crate::xenapi::types::{
-    Count, Date, EnumSet, Operations, RareRef, Ref, RefSet, Shared, StringMap, TextSet, Uuid, int64, open_enum,
+    Count, Date, EnumSet, Known, Operations, RareRef, Ref, RefSet, Shared, StringMap, TextSet, Uuid, int64, open_enum,
 };
 
 open_enum! {
@@ -260,11 +260,12 @@ impl<'de> Deserialize<'de> for VmGuestMetrics {
             live: Option<bool>,
         }
         let wire = Wire::deserialize(deserializer)?;
-        let on = |(key, value): (&str, &str)| (value == "1").then(|| GuestFeature::from(key));
+        // What snapshots do not depend on is left out: every copy of the metrics would carry it.
+        let on = |(key, value): (&str, &str)| (value == "1" && GuestFeature::TEXTS.contains(&key)).then(|| key.into());
         Ok(Self {
             uuid: wire.uuid,
             os_name: wire.os_version.get("name").map(Shared::new),
-            features: wire.other.iter().filter(|(key, _)| key.starts_with("feature-")).filter_map(on).collect(),
+            features: wire.other.iter().filter_map(on).collect(),
             cannot_suspend: wire.other.get("data-cant-suspend-reason").map(Into::into),
             pv_drivers_version: version(&wire.pv_drivers_version),
             pv_drivers_detected: wire.pv_drivers_detected,

@@ -34,7 +34,7 @@ impl<T> Uuid<T> {
 
     /// From a server's text. The empty text is the nil uuid; a text that is no uuid gets one of its own, the same each time, which
     /// equals no real one: the object stays distinguishable, and cannot be looked up by it.
-    fn lenient(text: &str) -> Self {
+    pub(crate) fn lenient(text: &str) -> Self {
         let plain = || match uuid::Uuid::try_parse(text) {
             Ok(uuid) => uuid,
             Err(_) if text.is_empty() => uuid::Uuid::nil(),

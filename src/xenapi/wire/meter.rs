@@ -8,6 +8,9 @@ use super::{DecodeError, Limits};
 /// The most that is handed to a parser at once, so that a parser that copies what it is given stays near its bounds.
 const CHUNK: usize = 64 * 1024;
 
+/// What markup may add to a text within one token of XML; the text itself is measured exactly where it is used.
+const MARKUP: usize = 64;
+
 /// A bound that was passed, carried through parsers inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -30,7 +33,7 @@ pub(super) fn long_text(limits: Limits) -> String {
 
 /// The message for values nested too deep.
 pub(super) fn deep(limits: Limits) -> String {
-    format!("values are nested deeper than {}", limits.depth)
+    format!("values are nested deeper than {}", limits.depth())
 }
 
 /// What an error of a metered reader means for the answer.
@@ -90,7 +93,7 @@ impl<R: BufRead> Read for TokenMeter<R> {
 
 impl<R: BufRead> BufRead for TokenMeter<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.token > self.limits.text {
+        if self.token > self.limits.text.saturating_add(MARKUP) {
             return Err(passed(long_text(self.limits)));
         }
         if self.total > self.limits.bytes {
@@ -167,7 +170,7 @@ impl<R: BufRead> JsonMeter<R> {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             _ => {}
         }
-        if self.depth > self.limits.depth { Err(passed(deep(self.limits))) } else { Ok(()) }
+        if self.depth > self.limits.depth() { Err(passed(deep(self.limits))) } else { Ok(()) }
     }
 
     /// Counts a run of string characters up to a quote or a backslash, and returns what follows it.

@@ -9,6 +9,8 @@ mod encode;
 mod json;
 mod meter;
 mod task_result;
+#[cfg(test)]
+mod tests;
 mod words;
 mod xml;
 
@@ -72,10 +74,17 @@ pub const MAX_REQUEST: usize = 300 * 1024;
 pub struct Limits {
     /// Bytes of one answer.
     pub bytes: u64,
-    /// Nesting of values in one answer.
+    /// Nesting of values in one answer, its envelope included. More than 100 counts as 100, to spare the stack.
     pub depth: u32,
     /// Bytes of one string in an answer.
     pub text: usize,
+}
+
+impl Limits {
+    /// The nesting that is allowed.
+    fn depth(self) -> u32 {
+        self.depth.min(100)
+    }
 }
 
 impl Default for Limits {

@@ -125,7 +125,7 @@ impl<R: BufRead> Tokens<R> {
     /// One nesting level further in.
     pub(super) fn enter(&mut self) -> Result<(), DecodeError> {
         self.depth += 1;
-        if self.depth > self.limits.depth { Err(DecodeError::TooLarge(meter::deep(self.limits))) } else { Ok(()) }
+        if self.depth > self.limits.depth() { Err(DecodeError::TooLarge(meter::deep(self.limits))) } else { Ok(()) }
     }
 
     /// One nesting level out.
@@ -263,6 +263,9 @@ impl<R: BufRead> Tokens<R> {
         if self.pending != Some(Tag::Name) {
             self.reader.get_mut().begin_token();
             self.raw_name()?;
+            if self.key.len() > self.limits.text {
+                return Err(DecodeError::TooLarge(meter::long_text(self.limits)));
+            }
             if std::str::from_utf8(&self.key).is_err() {
                 return Err(self.malformed("the name of a member is not UTF-8"));
             }
