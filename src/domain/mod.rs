@@ -1,6 +1,8 @@
 //! The pure heart: values and decisions. Nothing here waits, reads a file, talks to a server or asks what time it is; time is an
 //! argument. So every rule about which snapshot is taken, kept or removed can be shown with a table or a law.
 
+pub mod address;
+pub mod fingerprint;
 pub mod id;
 pub mod nearest;
 pub mod retention;
