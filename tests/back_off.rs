@@ -158,9 +158,8 @@ async fn twenty_at_once_all_succeed_and_the_last_ends_after_twenty_seconds() {
         let mut ends = Vec::new();
         while ends.len() < 20 {
             assert!(pool.clock.advance_to_next_sleeper().await);
-            let done = pool.look(|world| {
-                tasks.iter().filter(|task| &*world.database.text("task", task, "status") == "success").count()
-            });
+            let done =
+                pool.look(|world| tasks.iter().filter(|task| &*world.database.text("task", task, "status") == "success").count());
             let now = (pool.clock.elapsed() - begin).as_secs_f64();
             ends.resize(done, now);
         }

@@ -55,7 +55,8 @@ pub fn world(release: Release, seed: u64) -> World {
     let s = |text: &str| Value::str(text);
     let database = &mut world.database;
     database.create("host_metrics", "OpaqueRef:hm", [("uuid", s("u-hm")), ("live", Value::Bool(true))]);
-    let host = [("uuid", s("u-host")), ("name_label", s("xcp-lab1")), ("enabled", Value::Bool(true)), ("metrics", s("OpaqueRef:hm"))];
+    let host =
+        [("uuid", s("u-host")), ("name_label", s("xcp-lab1")), ("enabled", Value::Bool(true)), ("metrics", s("OpaqueRef:hm"))];
     database.create("host", HOST, host);
     let pool = [
         ("uuid", s("u-pool")),
@@ -97,7 +98,12 @@ fn add_sr(world: &mut World, reference: &str, kind: &str) {
         ("physical_size", Value::Int(200 * GIB)),
     ];
     world.database.create("SR", reference, sr);
-    let pbd = [("uuid", s(&format!("u-pbd-{kind}"))), ("host", s(HOST)), ("SR", s(reference)), ("currently_attached", Value::Bool(true))];
+    let pbd = [
+        ("uuid", s(&format!("u-pbd-{kind}"))),
+        ("host", s(HOST)),
+        ("SR", s(reference)),
+        ("currently_attached", Value::Bool(true)),
+    ];
     world.database.create("PBD", format!("OpaqueRef:pbd-{kind}"), pbd);
     update_sr(world, reference);
 }
@@ -107,7 +113,10 @@ pub fn add_vm(world: &mut World, name: &str, srs: &[&str]) -> Ref {
     let s = |text: &str| Value::str(text);
     let vm: Ref = format!("OpaqueRef:{name}").into();
     world.database.create("VM_metrics", format!("OpaqueRef:{name}-m"), [("uuid", s(&format!("u-{name}-m")))]);
-    let guest = [("uuid", s(&format!("u-{name}-g"))), ("other", Value::pairs([("feature-suspend", "1"), ("feature-poweroff", "1"), ("feature-reboot", "1")]))];
+    let guest = [
+        ("uuid", s(&format!("u-{name}-g"))),
+        ("other", Value::pairs([("feature-suspend", "1"), ("feature-poweroff", "1"), ("feature-reboot", "1")])),
+    ];
     world.database.create("VM_guest_metrics", format!("OpaqueRef:{name}-g"), guest);
     let fields = [
         ("uuid", s(&format!("u-{name}"))),
@@ -122,7 +131,10 @@ pub fn add_vm(world: &mut World, name: &str, srs: &[&str]) -> Ref {
         ("metrics", s(&format!("OpaqueRef:{name}-m"))),
         ("guest_metrics", s(&format!("OpaqueRef:{name}-g"))),
         ("generation_id", s("1:2")),
-        ("other_config", Value::pairs([("mac_seed", format!("seed-{name}")), ("base_template_name", "Other install media".to_owned())])),
+        (
+            "other_config",
+            Value::pairs([("mac_seed", format!("seed-{name}")), ("base_template_name", "Other install media".to_owned())]),
+        ),
         ("tags", Value::texts(["nightly"])),
     ];
     world.database.create("VM", vm.clone(), fields);
@@ -225,7 +237,12 @@ impl Pool {
             let mut disks: Vec<(String, String)> = vbds
                 .iter()
                 .filter(|vbd| &*world.database.text("VBD", vbd, "type") == "Disk")
-                .map(|vbd| (world.database.text("VBD", vbd, "userdevice").to_string(), world.database.text("VBD", vbd, "VDI").to_string()))
+                .map(|vbd| {
+                    (
+                        world.database.text("VBD", vbd, "userdevice").to_string(),
+                        world.database.text("VBD", vbd, "VDI").to_string(),
+                    )
+                })
                 .collect();
             disks.sort();
             disks
