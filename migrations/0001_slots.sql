@@ -22,6 +22,9 @@ CREATE TABLE installation (
     created_at    INTEGER NOT NULL,
     -- Grows with every commit. The sidecar file follows; a database behind its sidecar is an older copy that was restored.
     generation    INTEGER NOT NULL CHECK (generation >= 0),
+    -- The generation that is known to be in the database file itself. A file that has not even reached it is older than the
+    -- write-ahead log beside it, and the log must not be applied to it.
+    checkpointed  INTEGER NOT NULL CHECK (checkpointed <= generation),
     -- Set only in copies this program made of itself, so that a copy in use is known as one even without a sidecar.
     copied_at     INTEGER,
     -- Set when an older copy was recognised, cleared when history was compared with the pools.

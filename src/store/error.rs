@@ -31,7 +31,7 @@ pub enum Error {
         source: Arc<sqlx::Error>,
     },
     /// A file next to the database could not be used.
-    #[error("cannot {operation}: {}: check that the folder exists, has room and belongs to the service's user", path.display())]
+    #[error("cannot {operation}: {}: {}", path.display(), advice(source.kind()))]
     File {
         /// What was being done.
         operation: &'static str,
@@ -56,8 +56,8 @@ pub enum Error {
         /// The newest schema of this program.
         known: i64,
     },
-    /// Written by an older program, and opened for reading only.
-    #[error("{} has schema {found}, this program reads {known}: start the daemon once, it migrates the file and keeps a copy", path.display())]
+    /// Written by an older program, and opened for reading only, or while an older program still uses it.
+    #[error("{} has schema {found}, this program needs {known}: restart the daemon with this version, it migrates the file and keeps a copy", path.display())]
     OlderSchema {
         /// The file.
         path: PathBuf,
@@ -202,6 +202,7 @@ impl Error {
     pub fn condition(&self) -> Option<Condition> {
         match self {
             Self::Database { condition, .. } => Some(*condition),
+            Self::File { source, .. } => condition_of(source.kind()),
             _ => None,
         }
     }
@@ -212,6 +213,23 @@ impl Error {
 
     pub(super) fn not_found(what: &'static str, id: impl ToString) -> Self {
         Self::NotFound { what, id: id.to_string() }
+    }
+}
+
+fn condition_of(kind: io::ErrorKind) -> Option<Condition> {
+    match kind {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(Condition::ReadOnly),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Some(Condition::Full),
+        _ => None,
+    }
+}
+
+fn advice(kind: io::ErrorKind) -> String {
+    match (kind, condition_of(kind)) {
+        (_, Some(condition)) => condition.to_string(),
+        (io::ErrorKind::NotFound, None) => "make the folder, or name another".to_owned(),
+        (io::ErrorKind::IsADirectory, None) => "it is a folder: name a file".to_owned(),
+        _ => "check that it is a file that belongs to the service's user".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::Store;
 use super::columns::{Columns, at, key, whole};
 use super::error::{Fault, Result};
 use super::lineage::{self, Lineage, Noted, Stated};
-use super::sqlite::{self, Connection};
+use super::sqlite::{self, Connection, Row};
 use super::{events, removals};
 
 /// What the database says about itself.
@@ -79,8 +79,14 @@ pub(super) struct Entered {
     pub(super) restored: bool,
 }
 
-/// Compares the database with its sidecar's note, and draws the consequences in the same transaction.
-pub(super) async fn enter(c: &mut Connection, noted: Option<Noted>, now: DateTime<Utc>) -> Result<Entered, Fault> {
+/// Compares the database with its sidecar's note, and draws the consequences in the same transaction. `file_is_whole`: the log was
+/// folded into the file just now.
+pub(super) async fn enter(
+    c: &mut Connection,
+    noted: Option<Noted>,
+    file_is_whole: bool,
+    now: DateTime<Utc>,
+) -> Result<Entered, Fault> {
     sqlite::begin(c).await?;
     let row = sqlx::query("SELECT * FROM installation").fetch_optional(&mut *c).await?;
     let stated = row.as_ref().map(|row| {
@@ -96,7 +102,8 @@ pub(super) async fn enter(c: &mut Connection, noted: Option<Noted>, now: DateTim
     let database = stated.map_or_else(Uuid::new_v4, |stated| stated.database);
     let seen = noted.map_or(0, |noted| noted.generation).max(stated.map_or(0, |stated| stated.generation));
     let entered = Entered { lineage, generation: seen + 1, database, restored: pending || lineage.is_suspect() };
-    write(c, &entered, now).await?;
+    let whole = stated.filter(|_| file_is_whole).map_or(0, |stated| stated.generation);
+    write(c, &entered, whole, now).await?;
     if lineage.is_suspect() {
         removals::drop_queue(c, "an older copy of the history was restored", now).await?;
         events::insert(c, &events::NewEvent::restored(lineage, now)).await?;
@@ -105,17 +112,40 @@ pub(super) async fn enter(c: &mut Connection, noted: Option<Noted>, now: DateTim
     Ok(entered)
 }
 
-async fn write(c: &mut Connection, entered: &Entered, now: DateTime<Utc>) -> Result<(), Fault> {
-    let generation = i64::try_from(entered.generation).unwrap_or(i64::MAX);
+/// Whose the file is and how far it has come; `None` if it does not say.
+pub(super) async fn standing(c: &mut Connection) -> Result<Option<Standing>, Fault> {
+    let row = sqlx::query("SELECT * FROM installation").fetch_optional(c).await?;
+    let read = |row: Row| {
+        Ok(Standing {
+            database: row.uuid("database_uuid")?,
+            generation: row.int("generation")?,
+            checkpointed: row.int("checkpointed")?,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// See [`standing`].
+pub(super) struct Standing {
+    pub(super) database: Uuid,
+    pub(super) generation: i64,
+    pub(super) checkpointed: i64,
+}
+
+async fn write(c: &mut Connection, entered: &Entered, whole: u64, now: DateTime<Utc>) -> Result<(), Fault> {
+    let number = |generation: u64| i64::try_from(generation).unwrap_or(i64::MAX);
     sqlx::query(
-        "INSERT INTO installation (only_row, database_uuid, created_at, generation, restored_at) VALUES (1, $1, $2, $3, $4)
+        "INSERT INTO installation (only_row, database_uuid, created_at, generation, checkpointed, restored_at)
+         VALUES (1, $1, $2, $3, $5, $4)
          ON CONFLICT (only_row) DO UPDATE SET generation = excluded.generation, copied_at = NULL,
+             checkpointed = CASE WHEN installation.checkpointed < $5 THEN $5 ELSE installation.checkpointed END,
              restored_at = coalesce(excluded.restored_at, installation.restored_at)",
     )
     .bind(key(entered.database))
     .bind(at(now))
-    .bind(generation)
+    .bind(number(entered.generation))
     .bind(entered.lineage.is_suspect().then_some(at(now)))
+    .bind(number(whole))
     .execute(c)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@
 //!
 //! A restored folder brings both files back together and is not recognised here; the pools' marks tell.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -86,19 +86,27 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Opens or creates the file and waits until nobody else opens the same database. The lock ends with [`Self::unlock`].
-    pub(super) fn lock(database: &Path) -> Result<Self> {
+    /// Opens or creates the file and locks it. True: nobody else has the database open, nor will until [`Self::share`]. False: others
+    /// have it open; whoever was just opening it has finished.
+    pub(super) fn lock(database: &Path) -> Result<(Self, bool)> {
         let path = beside(database, ".generation");
         let failed = |error| Error::file("open the history's sidecar", &path, error);
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-        file.lock().map_err(failed)?;
-        Ok(Self { file, path })
+        let alone = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        };
+        if !alone {
+            file.lock_shared().map_err(failed)?;
+        }
+        Ok((Self { file, path }, alone))
     }
 
-    /// Lets others open the database.
-    pub(super) fn unlock(&self) -> Result<()> {
-        self.file.unlock().map_err(|error| Error::file("release the history's sidecar", &self.path, error))
+    /// Lets others open the database, and shows them for as long as this lives that somebody has it open.
+    pub(super) fn share(&self) -> Result<()> {
+        self.file.lock_shared().map_err(|error| Error::file("share the history's sidecar", &self.path, error))
     }
 
     /// What it says; `None` if it is new or no sidecar of ours.
@@ -123,6 +131,15 @@ impl Sidecar {
         same_owner(database, &self.path).map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
         sync_folder(&self.path).map_err(failed)
+    }
+}
+
+/// Leaves no sidecar beside a file that turned out not to be ours.
+pub(super) fn discard_unused(database: &Path) {
+    let path = beside(database, ".generation");
+    if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+        // An empty file is all that would be left.
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -199,11 +216,14 @@ mod tests {
     fn the_sidecar_reads_back_what_was_noted_and_garbage_is_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("history.db");
-        let sidecar = Sidecar::lock(&database).unwrap();
+        let (sidecar, alone) = Sidecar::lock(&database).unwrap();
+        assert!(alone);
         assert_eq!(sidecar.read().unwrap(), None);
         sidecar.note(Noted { generation: 12, database: OURS }).unwrap();
-        sidecar.unlock().unwrap();
-        assert_eq!(Sidecar::lock(&database).unwrap().read().unwrap(), noted(12));
+        sidecar.share().unwrap();
+        let (second, alone) = Sidecar::lock(&database).unwrap();
+        assert!(!alone);
+        assert_eq!(second.read().unwrap(), noted(12));
         for garbage in ["", "12", "x y\n", &"9".repeat(LENGTH)] {
             assert_eq!(parse(garbage.as_bytes()), None, "{garbage}");
         }

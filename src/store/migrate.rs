@@ -4,10 +4,13 @@
 use std::path::Path;
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType};
 
 use super::error::{Error, Fault, Result};
 use super::sqlite::{APPLICATION_ID, Connection};
+
+/// Where sqlx keeps which versions were applied.
+const TABLE: &str = "_sqlx_migrations";
 
 /// Every version, oldest first. Released ones are never edited.
 const STEPS: &[(i64, &str, &str)] = &[
@@ -50,21 +53,24 @@ pub(super) async fn look(connection: &mut Connection, path: &Path) -> Result<Fou
 
 /// Brings the schema to the newest version. Killed in between, the next start goes on from the last version that was reached.
 pub(super) async fn run(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
-    migrator().run(connection).await.map_err(|error| match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-        MigrateError::VersionMissing(found) => Error::NewerSchema { path: path.to_owned(), found, known: newest() }.into(),
-        MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
-            Error::ForeignMigration { path: path.to_owned(), version }.into()
+    connection.ensure_migrations_table(TABLE).await.map_err(fault)?;
+    let applied = connection.list_applied_migrations(TABLE).await.map_err(fault)?;
+    for &(version, name, sql) in STEPS {
+        let step = Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false);
+        match applied.iter().find(|applied| applied.version == version) {
+            Some(applied) if applied.checksum == step.checksum => {}
+            Some(_) => return Err(Error::ForeignMigration { path: path.to_owned(), version }.into()),
+            None => drop(connection.apply(TABLE, &step).await.map_err(fault)?),
         }
-        other => sqlx::Error::Migrate(Box::new(other)).into(),
-    })
+    }
+    Ok(())
 }
 
-fn migrator() -> Migrator {
-    let step = |&(version, name, sql): &(i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(STEPS.iter().map(step).collect())
+fn fault(error: MigrateError) -> Fault {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        other => sqlx::Error::Migrate(Box::new(other)).into(),
+    }
 }
 
 #[cfg(test)]

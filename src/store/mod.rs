@@ -16,7 +16,7 @@
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `open`, `migrate`, `lineage` | from a path to a [`Store`]: looks, copies, migrates, recognises older copies |
+//! | `open`, `migrate`, `lineage`, `log` | from a path to a [`Store`]: looks, copies, migrates, recognises older copies |
 //! | `writer` | one connection writes; many writers share one commit |
 //! | `sqlite` | what is SQLite's and not SQL's |
 //! | `columns`, `closed`, `ids`, `page` | values to columns and back, lists by pages |
@@ -41,6 +41,7 @@ mod ids;
 mod installation;
 mod jobs;
 mod lineage;
+mod log;
 mod migrate;
 mod notes;
 mod open;

@@ -17,7 +17,7 @@ use super::lineage::{self, Lineage, Noted, Sidecar};
 use super::migrate::{self, Found};
 use super::sqlite::{self, Condition, Connection};
 use super::writer::{Place, Writer};
-use super::{Inner, Store, backup, installation};
+use super::{Inner, Store, backup, installation, log};
 
 /// How a history is opened.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Opened {
     pub restored_older: bool,
     /// What was done to the schema, if anything.
     pub migrated: Option<Migrated>,
+    /// Where the write-ahead log of a newer state of the file was moved to, if the file was replaced and its log was not.
+    pub log: Option<PathBuf>,
 }
 
 /// A schema that was brought up to date.
@@ -70,18 +72,16 @@ impl Store {
     /// Each says what is wrong with the file and what to do.
     pub async fn open(path: impl AsRef<Path>, options: &Options, now: DateTime<Utc>) -> Result<Opened> {
         let path = resolve(path.as_ref())?;
-        let sidecar = lock(path.clone()).await?;
-        // Read before the database is: another process may commit in between, and must not make the sidecar look ahead.
-        let noted = sidecar.read()?;
-        make_if_missing(&path)?;
+        if has_content(&path) {
+            look_at_file(&path)?;
+        }
+        let (sidecar, alone) = lock(path.clone()).await?;
         let opening = Opening { path: &path, options, now };
-        let (connection, migrated) = opening.bring_up_to_date().await?;
-        let (connection, lineage, state) = opening.find_lineage(connection, noted, &sidecar).await?;
-        sidecar.unlock()?;
-        let place = Place::of(&path, state.database, options.busy_timeout)?;
-        let writer = Writer::start(place, connection, sidecar);
-        let store = opening.store(Some(writer));
-        Ok(Opened { store, lineage, restored_older: state.restored, migrated })
+        let opened = opening.open(sidecar, alone).await;
+        if matches!(opened, Err(Error::NotOurs { .. })) {
+            lineage::discard_unused(&path);
+        }
+        opened
     }
 
     /// Opens an existing history for reading: for verbs that are used while no daemon runs.
@@ -93,7 +93,7 @@ impl Store {
         look_at_file(&path)?;
         let opening = Opening { path: &path, options, now: DateTime::UNIX_EPOCH };
         let failed = |fault: Fault| fault.during("open the history", &path);
-        let mut connection = sqlite::inspect(&path, options.busy_timeout).await.map_err(failed)?;
+        let mut connection = sqlite::with_log(&path, options.busy_timeout).await.map_err(failed)?;
         let found = migrate::look(&mut connection, &path).await.map_err(failed)?;
         connection.close().await.map_err(Fault::from).map_err(failed)?;
         match found {
@@ -119,17 +119,62 @@ struct Opening<'a> {
     now: DateTime<Utc>,
 }
 
+/// A writing connection to a file with the newest schema.
+struct Ready {
+    connection: Connection,
+    /// The file has everything; its log is empty or repeats it.
+    whole: bool,
+    migrated: Option<Migrated>,
+}
+
 struct State {
     database: Uuid,
     restored: bool,
 }
 
 impl Opening<'_> {
-    /// A writing connection to a file with the newest schema.
-    async fn bring_up_to_date(&self) -> Result<(Connection, Option<Migrated>)> {
+    async fn open(&self, sidecar: Sidecar, alone: bool) -> Result<Opened> {
+        // Read before the database is: another process may commit in between, and must not make the sidecar look ahead.
+        let noted = sidecar.read()?;
+        let log = if alone { self.prepare_file().await? } else { self.find_file()? };
+        let Ready { connection, whole, migrated } = if alone { self.bring_up_to_date().await? } else { self.join().await? };
+        let (connection, lineage, state) = self.find_lineage(connection, whole, noted, &sidecar).await?;
+        sidecar.share()?;
+        let place = Place::of(self.path, state.database, self.options.busy_timeout)?;
+        let store = self.store(Some(Writer::start(place, connection, sidecar)));
+        Ok(Opened { store, lineage, restored_older: state.restored, migrated, log })
+    }
+
+    /// The file is there afterwards, and no log beside it that belongs to another.
+    async fn prepare_file(&self) -> Result<Option<PathBuf>> {
+        if has_content(self.path) {
+            return log::set_aside_if_foreign(self.path, self.options.busy_timeout, self.now).await;
+        }
+        make(self.path)?;
+        Ok(None)
+    }
+
+    /// Somebody else has it open, so it has to be there.
+    fn find_file(&self) -> Result<Option<PathBuf>> {
+        if has_content(self.path) { Ok(None) } else { Err(Error::Moved { path: self.path.to_owned() }) }
+    }
+
+    /// A writing connection to a file that somebody else has open: a schema that is in use is not migrated.
+    async fn join(&self) -> Result<Ready> {
+        let failed = |fault: Fault| fault.during("open the history", self.path);
+        let mut connection = sqlite::writer(self.path, self.options.busy_timeout).await.map_err(failed)?;
+        match migrate::look(&mut connection, self.path).await.map_err(failed)? {
+            Found::History(version) if version == migrate::newest() => Ok(Ready { connection, whole: false, migrated: None }),
+            Found::History(found) => Err(Error::OlderSchema { path: self.path.to_owned(), found, known: migrate::newest() }),
+            Found::Empty => Err(Error::NotOurs { path: self.path.to_owned() }),
+        }
+    }
+
+    /// Checks, copies and migrates a file that nobody else has open.
+    async fn bring_up_to_date(&self) -> Result<Ready> {
         let failed = |fault: Fault| fault.during("open the history", self.path);
         let busy = self.options.busy_timeout;
-        let mut looking = sqlite::inspect(self.path, busy).await.map_err(failed)?;
+        let mut looking = self.look_first().await.map_err(failed)?;
         let found = migrate::look(&mut looking, self.path).await.map_err(failed)?;
         self.check(&mut looking).await?;
         let migrated = match found {
@@ -140,7 +185,19 @@ impl Opening<'_> {
         let mut connection = sqlite::writer(self.path, busy).await.map_err(failed)?;
         let failed = |fault: Fault| fault.during("bring the history's schema up to date", self.path);
         migrate::run(&mut connection, self.path).await.map_err(failed)?;
-        Ok((connection, migrated))
+        // What a crash left in the log goes into the file now, while nobody waits.
+        let whole = sqlite::checkpoint(&mut connection, true).await.map_err(failed)?;
+        Ok(Ready { connection, whole, migrated })
+    }
+
+    /// A connection that changes nothing, so that a file that turns out to be foreign is left as it was. Only a file whose making was
+    /// interrupted needs more: its journal has to be undone before it can be read.
+    async fn look_first(&self) -> Result<Connection, Fault> {
+        let busy = self.options.busy_timeout;
+        if has_content(&lineage::beside(self.path, "-journal")) {
+            return sqlite::inspect(self.path, busy).await;
+        }
+        sqlite::with_log(self.path, busy).await
     }
 
     async fn check(&self, connection: &mut Connection) -> Result<()> {
@@ -165,10 +222,11 @@ impl Opening<'_> {
     async fn find_lineage(
         &self,
         mut connection: Connection,
+        whole: bool,
         noted: Option<Noted>,
         sidecar: &Sidecar,
     ) -> Result<(Connection, Lineage, State)> {
-        let entered = installation::enter(&mut connection, noted, self.now).await;
+        let entered = installation::enter(&mut connection, noted, whole, self.now).await;
         let entered = entered.map_err(|fault| fault.during("open the history", self.path))?;
         sidecar.note(Noted { generation: entered.generation, database: entered.database })?;
         sidecar.settle(self.path)?;
@@ -201,17 +259,17 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     Ok(resolved)
 }
 
-async fn lock(path: PathBuf) -> Result<Sidecar> {
+async fn lock(path: PathBuf) -> Result<(Sidecar, bool)> {
     tokio::task::spawn_blocking(move || Sidecar::lock(&path)).await.map_err(|_| Error::Closed)?
 }
 
+fn has_content(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
 /// Makes an empty file that only the service can read, unless that would throw a log away.
-fn make_if_missing(path: &Path) -> Result<()> {
-    if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
-        return look_at_file(path);
-    }
-    let wal = lineage::beside(path, "-wal");
-    if std::fs::metadata(&wal).is_ok_and(|file| file.len() > 0) {
+fn make(path: &Path) -> Result<()> {
+    if let Some(wal) = log::of(path) {
         return Err(Error::LogWithoutDatabase { path: path.to_owned(), wal });
     }
     let failed = |error| Error::file("create the history", path, error);

@@ -63,12 +63,12 @@ impl fmt::Display for Condition {
                 "the file or its folder cannot be written: make both belong to the service's user and remount the file system \
                  writable; nothing was changed"
             }
-            Self::Full => "no room on its file system (or a limit on file sizes): make room and try again; nothing is lost",
+            Self::Full => "no room on its file system: make room and try again; nothing is lost",
             Self::Locked => {
                 "another program holds the file (an sqlite3 shell, a backup, a second daemon): end it and try again; nothing is lost"
             }
             Self::CannotOpen => "the file cannot be opened: check that its folder exists and belongs to the service's user",
-            Self::Io => "reading or writing failed: look into the kernel's log, check the disk, then start again; nothing that was confirmed is lost",
+            Self::Io => "reading or writing failed (the disk, or a limit on file sizes): look into the kernel's log, mend it, then start again; nothing that was confirmed is lost",
             Self::TooBig => "a value is bigger than SQLite takes: it does not come from a healthy server",
             Self::Refused => "the statement was refused, which is a mistake in xensnap: please report it with the journal's lines",
             Self::Broken => "the database's thread has ended, which is a mistake in xensnap: restart the daemon and report it",
@@ -118,14 +118,26 @@ pub(super) async fn inspect(path: &Path, busy: Duration) -> Result<Connection, F
     Ok(options(path, busy).connect().await?)
 }
 
+/// A connection that reads the database file alone, as if there were no log beside it.
+pub(super) async fn without_log(path: &Path, busy: Duration) -> Result<Connection, Fault> {
+    Ok(options(path, busy).read_only(true).immutable(true).connect().await?)
+}
+
+/// A connection that reads file and log, and leaves both as they are.
+pub(super) async fn with_log(path: &Path, busy: Duration) -> Result<Connection, Fault> {
+    Ok(options(path, busy).read_only(true).connect().await?)
+}
+
 /// The one connection that writes.
 ///
-/// `synchronous=FULL` has the log on disk before a commit returns; that many writers share a commit makes it cheap.
+/// `synchronous=FULL` has the log on disk before a commit returns; that many writers share a commit makes it cheap. The log is folded
+/// into the file by [`checkpoint`] and not by itself, so that it is known how far the file has come.
 pub(super) async fn writer(path: &Path, busy: Duration) -> Result<Connection, Fault> {
     let options = options(path, busy)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", "-8000")
+        .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "67108864");
     let mut connection = options.connect().await?;
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
@@ -152,6 +164,19 @@ pub(super) async fn check(connection: &mut Connection, thoroughly: bool) -> Resu
 pub(super) async fn copy_into(connection: &mut Connection, target: &str) -> Result<(), Fault> {
     sqlx::query("VACUUM INTO $1").bind(target).execute(connection).await?;
     Ok(())
+}
+
+/// How many pages the log has before it is folded into the file.
+const LOG_PAGES: i64 = 1000;
+
+/// Folds the log into the file if it has grown (or in any case), without waiting for anybody. True if the file has everything now.
+pub(super) async fn checkpoint(connection: &mut Connection, in_any_case: bool) -> Result<bool, Fault> {
+    let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(&mut *connection).await?;
+    if pages < LOG_PAGES && !in_any_case {
+        return Ok(false);
+    }
+    let (_, pages, folded): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+    Ok(pages == folded)
 }
 
 /// Starts a transaction that has the right to write from its first statement on.

@@ -21,6 +21,8 @@ use super::sqlite::{self, Connection};
 
 /// The most writes that share one commit: a bound on how long the first of them waits.
 const MOST_PER_COMMIT: usize = 256;
+/// How many commits go by before it is looked at how long the log is.
+const COMMITS_PER_LOOK: u32 = 16;
 /// How many may wait before callers have to.
 const QUEUE: usize = 1024;
 
@@ -44,7 +46,7 @@ impl Writer {
     /// Starts the task that owns the connection.
     pub(super) fn start(place: Place, connection: Connection, sidecar: Sidecar) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let owner = Owner { place, connection: Some(connection), sidecar };
+        let owner = Owner { place, connection: Some(connection), sidecar, generation: 0, checkpointed: 0, commits: 0 };
         tokio::spawn(owner.serve(waiting));
         Self { queue }
     }
@@ -140,6 +142,11 @@ struct Owner {
     /// None after a failure from which only a new connection recovers.
     connection: Option<Connection>,
     sidecar: Sidecar,
+    /// Of the last commit here.
+    generation: i64,
+    /// The generation that was seen to be in the file itself.
+    checkpointed: i64,
+    commits: u32,
 }
 
 impl Owner {
@@ -149,7 +156,9 @@ impl Owner {
             tokio::task::yield_now().await;
             let (works, close) = gather(first, &mut waiting);
             if !works.is_empty() {
-                self.commit(works).await;
+                let healthy = self.commit(works).await;
+                // A log that is folded begins anew in the room it has: on a full disk that is the only room there is.
+                self.fold_log(!healthy).await;
             }
             if let Some(reply) = close {
                 drop(waiting);
@@ -161,12 +170,17 @@ impl Owner {
         let _ = self.close().await;
     }
 
-    async fn commit(&mut self, mut works: Vec<Box<dyn Work>>) {
+    /// False if the database failed.
+    async fn commit(&mut self, mut works: Vec<Box<dyn Work>>) -> bool {
         match self.transact(&mut works).await {
-            Ok(verdicts) => works.into_iter().zip(verdicts).for_each(|(work, verdict)| work.answer(verdict, &self.place.path)),
+            Ok(verdicts) => {
+                works.into_iter().zip(verdicts).for_each(|(work, verdict)| work.answer(verdict, &self.place.path));
+                true
+            }
             Err(fault) => {
                 self.abandon().await;
                 works.into_iter().for_each(|work| work.answer(Err(fault.clone()), &self.place.path));
+                false
             }
         }
     }
@@ -187,11 +201,22 @@ impl Owner {
             sqlx::query("ROLLBACK").execute(connection).await?;
             return Ok(verdicts);
         }
-        let generation = raise_generation(connection).await?;
+        let generation = raise_generation(connection, self.checkpointed).await?;
         sqlx::query("COMMIT").execute(connection).await?;
+        self.generation = generation;
         // It is on disk; a sidecar that cannot be written must not turn success into failure.
-        let _ = self.sidecar.note(Noted { generation, database: self.place.database });
+        let _ = self.sidecar.note(Noted { generation: generation.unsigned_abs(), database: self.place.database });
         Ok(verdicts)
+    }
+
+    /// After everybody has their answer. A failure is no loss: what is in the log is safe there, and the next look tries again.
+    async fn fold_log(&mut self, in_any_case: bool) {
+        self.commits += 1;
+        let look = in_any_case || self.commits.is_multiple_of(COMMITS_PER_LOOK);
+        let Some(connection) = self.connection.as_mut().filter(|_| look) else { return };
+        if sqlite::checkpoint(connection, in_any_case).await.unwrap_or(false) {
+            self.checkpointed = self.generation;
+        }
     }
 
     /// Leaves no transaction open, whatever state the failure left the connection in.
@@ -245,8 +270,10 @@ async fn step(connection: &mut Connection, work: &mut Box<dyn Work>, alone: bool
     Ok(verdict)
 }
 
-async fn raise_generation(connection: &mut Connection) -> Result<u64, Fault> {
-    let raised = sqlx::query_scalar("UPDATE installation SET generation = generation + 1 RETURNING generation");
-    let generation: i64 = raised.fetch_one(connection).await?;
-    Ok(u64::try_from(generation).unwrap_or_default())
+async fn raise_generation(connection: &mut Connection, checkpointed: i64) -> Result<i64, Fault> {
+    let raised = sqlx::query_scalar(
+        "UPDATE installation SET generation = generation + 1,
+             checkpointed = CASE WHEN checkpointed < $1 THEN $1 ELSE checkpointed END RETURNING generation",
+    );
+    Ok(raised.bind(checkpointed).fetch_one(connection).await?)
 }
