@@ -121,16 +121,14 @@ async fn an_older_database_is_noticed_by_its_token() {
 async fn a_token_the_server_does_not_read_is_thrown_away() {
     let (host, feed, _pool, inventory) = followed().await;
     let mut changes = inventory.changes();
-    let again = Arc::clone(&host);
     let refused = Arc::new(std::sync::atomic::AtomicBool::new(false));
     // One refusal, then as before.
     host.on_later("event.from", move |rpc| {
-        let (again, refused) = (Arc::clone(&again), Arc::clone(&refused));
+        let refused = Arc::clone(&refused);
         async move {
             if !rpc.text(2).is_empty() && !refused.swap(true, std::sync::atomic::Ordering::SeqCst) {
                 return failure(&["EVENT_FROM_TOKEN_PARSE_FAILURE", rpc.text(2)]);
             }
-            let _ = &again;
             Reply::Value(json!({"events": [], "valid_ref_counts": {}, "token": "2,0"}))
         }
     });
@@ -155,8 +153,6 @@ async fn readers_see_the_old_state_until_the_new_one_is_complete() {
         _ => failure(&["EVENT_FROM_TOKEN_PARSE_FAILURE", "x"]),
     });
     feed.put("vm", "OpaqueRef:c", vm(3, "gamma"));
-    let mut settings = super::settings(&host);
-    settings.patience = Duration::ZERO;
     until("another reading was tried", || host.count("event.from") >= 4).await;
     assert!(names(&inventory).len() >= 2);
     assert_eq!(status.borrow_and_update().synchronisations, 1);

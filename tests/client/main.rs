@@ -7,6 +7,7 @@ mod masters;
 mod sessions;
 mod tasks;
 mod tls;
+mod transfers;
 mod wires;
 
 use std::sync::Arc;
