@@ -7,6 +7,7 @@ pub mod nearest;
 pub mod nonce;
 pub mod retention;
 pub mod schedule;
+pub mod selection;
 pub mod snapshot;
 pub mod span;
 pub mod uninstall;
