@@ -2,8 +2,13 @@
 //! argument. So every rule about which snapshot is taken, kept or removed can be shown with a table or a law.
 
 pub mod id;
+pub mod mark;
 pub mod nearest;
+pub mod nonce;
 pub mod retention;
 pub mod schedule;
+pub mod selection;
+pub mod snapshot;
 pub mod span;
+pub mod uninstall;
 pub mod zone;
