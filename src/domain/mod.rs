@@ -4,8 +4,13 @@
 pub mod address;
 pub mod fingerprint;
 pub mod id;
+pub mod mark;
 pub mod nearest;
+pub mod nonce;
 pub mod retention;
 pub mod schedule;
+pub mod selection;
+pub mod snapshot;
 pub mod span;
+pub mod uninstall;
 pub mod zone;

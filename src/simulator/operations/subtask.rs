@@ -41,13 +41,7 @@ where
 }
 
 fn create(world: &mut World, context: &Context, label: &str) -> Ref {
-    let task = NewTask {
-        label,
-        description: "",
-        session: &context.session,
-        subtask_of: &context.task,
-        other_config: Vec::new(),
-    };
+    let task = NewTask { label, description: "", session: &context.session, subtask_of: &context.task, other_config: Vec::new() };
     let task = tasks::create(world, task, context.shared.clock.now());
     tasks::set_cancellable(world, &task, true);
     task
