@@ -3,9 +3,12 @@
 
 pub mod id;
 pub mod mark;
+pub mod naming;
 pub mod nearest;
 pub mod nonce;
+pub mod policy;
 pub mod retention;
+pub mod run;
 pub mod schedule;
 pub mod selection;
 pub mod snapshot;
