@@ -2,8 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
+mod simulator;
+
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
@@ -18,15 +21,23 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    /// Run a simulated pool, to try things on
+    Simulator(simulator::Args),
+}
 
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::to_standard_error(cli.verbose);
-    let outcome = match cli.verb {};
-    #[expect(unreachable_code, reason = "until the first verb stands here")]
-    report(outcome)
+    report(run(cli.verb))
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    match verb {
+        Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
+    }
 }
 
 /// Prints an error with its causes, once, on one line.

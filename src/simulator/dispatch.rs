@@ -57,7 +57,7 @@ pub enum Outcome {
 const EMERGENCY: [&str; 21] = [
     "pool.emergency_reset_master",
     "pool.emergency_transition_to_master",
-    "pool.ping_slave",
+    "pool.is_slave",
     "session.slave_local_login",
     "session.slave_local_login_with_password",
     "session.local_logout",
@@ -127,13 +127,20 @@ fn route(shared: &Arc<Shared>, request: &Request) -> ApiResult<Routed> {
     let Some((class, message)) = found else {
         return unknown(shared, request, method, params);
     };
-    let args = arguments(message, method, params, release)?;
+    let removed = message.removed.is_some_and(|removed| removed <= release);
+    check_count(message, method, params, release)?;
+    // A removed message looks at nothing but its session.
+    let args = if removed { Args(Vec::new()) } else { arguments(message, params, release)? };
     let (session, caller) = match authenticate(shared, request, message, params)? {
         Some(known) => known,
         None => return Ok(Routed::Hang),
     };
-    if message.removed.is_some_and(|removed| removed <= release) {
+    if removed {
         return Err(ApiError::bare("MESSAGE_REMOVED"));
+    }
+    if message.internal {
+        let text = format!("Internal API \"{method}\" call attempted with non-pool (external) session");
+        return Err(ApiError::internal(text));
     }
     if mode == CallMode::Async && !has_async(class, message) {
         let text = format!("No async mode for this operation (rpc: {method})");
@@ -171,18 +178,22 @@ fn unknown(shared: &Arc<Shared>, request: &Request, method: &str, params: &[Rpc]
     Err(error)
 }
 
-/// The parameters without the session, those left out filled in.
-fn arguments(message: &Message, method: &str, params: &[Rpc], release: Release) -> ApiResult<Args> {
+/// A message with defaults ignores surplus parameters; any other takes exactly its own.
+fn check_count(message: &Message, method: &str, params: &[Rpc], release: Release) -> ApiResult<()> {
     let known: Vec<&Param> = message.params.iter().filter(|param| param.since <= release).collect();
     let needed = known.iter().filter(|param| param.default.is_none()).count();
     let optional = known.len() > needed;
-    // A message with defaults ignores surplus parameters; any other takes exactly its own.
     if params.len() < needed || (!optional && params.len() > needed) {
         let session = usize::from(message.takes_session());
         let received = params.len() as i64 - session as i64;
         let counts = [method.to_owned(), (needed - session).to_string(), received.to_string()];
         return Err(ApiError::new("MESSAGE_PARAMETER_COUNT_MISMATCH", counts));
     }
+    Ok(())
+}
+
+/// The parameters without the session, those left out filled in.
+fn arguments(message: &Message, params: &[Rpc], release: Release) -> ApiResult<Args> {
     let mut args = Vec::with_capacity(message.params.len());
     for (at, param) in message.params.iter().enumerate() {
         let given = params.get(at).filter(|_| param.since <= release);
@@ -234,10 +245,7 @@ const WITHOUT_ASYNC: [&str; 5] = ["session", "event", "task", "data_source", "bl
 
 /// Whether a message has an `Async.` form.
 pub fn has_async(class: &Class, message: &Message) -> bool {
-    if WITHOUT_ASYNC.contains(&&*class.name) {
-        return matches!((&*class.name, &*message.name), ("blob", "create" | "destroy")) && message.implicit;
-    }
-    !message.implicit || matches!(&*message.name, "create" | "destroy")
+    message.asynchronous && !WITHOUT_ASYNC.contains(&&*class.name)
 }
 
 async fn run(shared: &Arc<Shared>, request: Request, ready: Box<Ready>, hold: Hold) -> ApiResult<Answer> {
@@ -293,7 +301,7 @@ async fn work(
     if let Some(work) = builtin::find(&context.method) {
         return work(context, front, args).await;
     }
-    match Generic::find(class, &message.name).filter(|_| message.implicit) {
+    match Generic::find(class, &message.name) {
         Some(generic) => context.step(|world| generic.run(world, class, &args)),
         None => Err(ApiError::new("NOT_IMPLEMENTED", [&*context.method])),
     }

@@ -14,6 +14,8 @@ use super::world::World;
 pub enum Generic {
     /// `get_all`.
     All,
+    /// `get_all_where`.
+    AllWhere,
     /// `get_all_records`.
     Records,
     /// `get_all_records_where`.
@@ -44,6 +46,7 @@ impl Generic {
         let field = |prefix: &str| message.strip_prefix(prefix).and_then(|name| class.field(name));
         Some(match message {
             "get_all" => Generic::All,
+            "get_all_where" => Generic::AllWhere,
             "get_all_records" => Generic::Records,
             "get_all_records_where" => Generic::Where,
             "get_record" => Generic::Record,
@@ -74,6 +77,10 @@ impl Generic {
     pub fn run(self, world: &mut World, class: &'static Class, args: &Args) -> ApiResult<Answer> {
         match self {
             Generic::All => Ok(Value::Set(all(world, class).map(Value::Str).collect()).into()),
+            Generic::AllWhere => match records_where(world, class, &args.text(0)?)? {
+                Answer::Records(found) => Ok(Value::texts(found.into_iter().map(|(reference, _)| reference)).into()),
+                other => Ok(other),
+            },
             Generic::Records => Ok(Answer::Records(records(world, class).collect())),
             Generic::Where => records_where(world, class, &args.text(0)?),
             Generic::Record => {

@@ -7,7 +7,7 @@ use super::value::Text;
 pub fn list(release: Release) -> Vec<Text> {
     let mut list = Vec::new();
     for class in Model::get().classes().iter().filter(|class| class.since <= release) {
-        for message in class.messages.iter().rev().filter(|message| message.since <= release) {
+        for message in class.messages.iter().filter(|message| message.since <= release) {
             list.push(format!("{}.{}", class.name, message.name).into());
         }
     }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod faults;
 pub mod filter;
 pub mod front;
+pub mod generate;
 pub mod generic;
 pub mod http;
 pub mod ledger;

@@ -42,7 +42,7 @@ const KEYS: [(&str, &str, &str); 20] = [
 pub fn check(caller: &Session, method: &str, message: &Message, args: &[Value]) -> ApiResult<()> {
     let Some(role) = &caller.role else { return Ok(()) };
     let (permission, least) = permission(method, message, args);
-    if rank(role) <= least { Ok(()) } else { Err(denied(&permission, least)) }
+    if least.is_some_and(|least| rank(role) <= least) { Ok(()) } else { Err(denied(&permission, least)) }
 }
 
 /// Fails unless the caller has at least this role, for what messages and HTTP handlers decide themselves.
@@ -51,7 +51,7 @@ pub fn check(caller: &Session, method: &str, message: &Message, args: &[Value]) 
 /// RBAC_PERMISSION_DENIED.
 pub fn require(caller: &Session, permission: &str, least: &str) -> ApiResult<()> {
     match &caller.role {
-        Some(role) if rank(role) > rank(least) => Err(denied(permission, rank(least))),
+        Some(role) if rank(role) > rank(least) => Err(denied(permission, Some(rank(least)))),
         _ => Ok(()),
     }
 }
@@ -63,7 +63,7 @@ pub fn permissions(role: &str) -> Vec<Text> {
     for class in Model::get().classes() {
         for message in &class.messages {
             let name = format!("{}.{}", class.name, message.name);
-            if rank <= least_of(message) {
+            if least_of(message).is_some_and(|least| rank <= least) {
                 permissions.push(name.to_lowercase());
             }
             for (key, least) in keys_of(&name) {
@@ -77,11 +77,11 @@ pub fn permissions(role: &str) -> Vec<Text> {
     permissions.into_iter().map(Text::from).collect()
 }
 
-fn permission(method: &str, message: &Message, args: &[Value]) -> (String, usize) {
+fn permission(method: &str, message: &Message, args: &[Value]) -> (String, Option<usize>) {
     let key = message.params.iter().position(|param| param.name == "key").and_then(|at| args.get(at.checked_sub(1)?));
     let guarded = key.and_then(Value::as_text).and_then(|key| keys_of(method).find(|(pattern, _)| matches(pattern, key)));
     match guarded {
-        Some((key, least)) => (format!("{method}/key:{key}").to_lowercase(), rank(least)),
+        Some((key, least)) => (format!("{method}/key:{key}").to_lowercase(), Some(rank(least))),
         None => (method.to_lowercase(), least_of(message)),
     }
 }
@@ -96,9 +96,13 @@ fn matches(pattern: &str, key: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == key, |start| key.starts_with(start))
 }
 
-/// A message without a role may be called by anybody.
-fn least_of(message: &Message) -> usize {
-    message.role.as_deref().map_or(ROLES.len() - 1, rank)
+/// The least role that suffices, by its position; none where only local superusers may call. A message without a role may be called
+/// by anybody.
+fn least_of(message: &Message) -> Option<usize> {
+    match message.role.as_deref() {
+        None => Some(ROLES.len() - 1),
+        Some(role) => ROLES.iter().position(|known| *known == role),
+    }
 }
 
 /// The position of a role; unknown roles have no rights at all.
@@ -106,8 +110,8 @@ fn rank(role: &str) -> usize {
     ROLES.iter().position(|known| *known == role).unwrap_or(ROLES.len())
 }
 
-fn denied(permission: &str, least: usize) -> ApiError {
-    let roles: Vec<&str> = ROLES.iter().take(least + 1).copied().collect();
+fn denied(permission: &str, least: Option<usize>) -> ApiError {
+    let roles: Vec<&str> = ROLES.iter().take(least.map_or(0, |least| least + 1)).copied().collect();
     let text = format!("No permission in user session. (Roles with this permission: {})", roles.join(", "));
     ApiError::new("RBAC_PERMISSION_DENIED", [permission.to_owned(), text])
 }

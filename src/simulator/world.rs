@@ -4,6 +4,7 @@
 //! change, as on the real server.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -49,6 +50,8 @@ pub struct World {
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// Long operations run one at a time on each host.
+    pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
     /// What stands behind the SRs, and how long operations take.
     pub storage: Storage,
 }
@@ -67,6 +70,7 @@ impl World {
             registrations: HashMap::new(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            long_running: HashMap::new(),
             storage: Storage::new(seed),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Parts {
     /// Until the answer begins, where the defaults do not fit.
     pub(super) answer_within: Option<Duration>,
     pub(super) patience: Option<Duration>,
+    /// The call means something within this login only.
+    pub(super) only_login: Option<u64>,
 }
 
 /// What request line and headers may have in all; the server's limit is 1024, and others need room too.
@@ -71,6 +73,7 @@ impl<R> Call<R> {
             blocks: false,
             answer_within: None,
             patience: None,
+            only_login: None,
         };
         Self { parts, result: PhantomData }
     }
@@ -100,6 +103,13 @@ impl<R> Call<R> {
     #[must_use]
     pub(super) fn answered_within(mut self, bound: Duration) -> Self {
         self.parts.answer_within = Some(bound);
+        self
+    }
+
+    /// The call means something within the login of this number only, and is not made in another.
+    #[must_use]
+    pub(super) fn only_in_login(mut self, number: Option<u64>) -> Self {
+        self.parts.only_login = number;
         self
     }
 

@@ -1,6 +1,5 @@
 //! The client's errors. Each has one [`Kind`], which alone decides a retry, and a text for people that ends in what to do next.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,6 +193,12 @@ pub enum CallError {
         #[source]
         source: TransportError,
     },
+    /// The call was meant for a login that is over; it was not made in the new one.
+    #[error("the session that {method} was meant for is over; start again with what is there now")]
+    LoginOver {
+        /// The method.
+        method: String,
+    },
     /// The call never left: there is no connection.
     #[error(transparent)]
     NotConnected(Arc<ConnectError>),
@@ -234,6 +239,7 @@ impl CallError {
             CallError::Refused(refusal) => refusal.failure.kind(),
             CallError::Lost { .. } | CallError::Unclear(_) => Kind::Ambiguous,
             CallError::Unanswered { source, .. } => source.fault.kind(),
+            CallError::LoginOver { .. } => Kind::Transient,
             CallError::Unreadable { .. } | CallError::Encode(_) | CallError::Tag { .. } => Kind::Broken,
             CallError::NotConnected(error) => error.kind(),
         }

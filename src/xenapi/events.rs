@@ -66,20 +66,24 @@ impl EventCall {
         let number = core.login_number();
         let batch = match answered {
             Ok(batch) => batch,
-            Err(error) if error.is("EVENT_FROM_TOKEN_PARSE_FAILURE") && !whole => {
+            Err(error)
+                if !whole && (error.is("EVENT_FROM_TOKEN_PARSE_FAILURE") || matches!(error, CallError::LoginOver { .. })) =>
+            {
                 self.restart();
                 return Ok(Polled::Restart);
             }
             Err(error) => return Err(error),
         };
-        // A token is worth something within one login only; a first login in the middle of the call is none that intervened.
-        let same_login = if whole { before.is_none() || before == number } else { self.number == number };
-        if !same_login || went_back(&self.token, &batch.token) {
+        // What is there at the beginning may have been read in either of two logins; a first login is not one too many.
+        let one_login = !whole || before.is_none() || before == number;
+        if !one_login || went_back(&self.token, &batch.token) {
             self.restart();
             return Ok(Polled::Restart);
         }
         self.token.clone_from(&batch.token);
-        self.number = number;
+        if whole {
+            self.number = number;
+        }
         Ok(Polled::Batch { batch, whole })
     }
 
@@ -97,6 +101,7 @@ impl EventCall {
             .with(Param::Str(self.token.clone()))
             .with(Param::Float(wait.as_secs_f64()))
             .answered_within(wait + GRACE)
+            .only_in_login(if self.is_at_start() { None } else { self.number })
             .parts
     }
 }

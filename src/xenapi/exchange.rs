@@ -42,6 +42,9 @@ impl Core {
         let mut tries = Tries::default();
         loop {
             let link = self.link(&patience).await.map_err(CallError::NotConnected)?;
+            if parts.only_login.is_some_and(|number| number != link.incarnation.number) {
+                return Err(CallError::LoginOver { method: parts.method.clone() });
+            }
             let verdict = match self.once(&link, parts, headers.clone(), seed()).await {
                 Ok(Answer::Value(value)) => return Ok(value),
                 Ok(Answer::Failure(failure)) => self.after_refusal(&link, parts, failure, &mut tries),

@@ -18,6 +18,7 @@ pub mod records;
 mod secret;
 pub mod settings;
 pub mod task;
+pub mod transfer;
 mod transport;
 pub mod trust;
 pub mod types;

@@ -14,6 +14,7 @@ use super::error::{CallError, ConnectError, Problem};
 use super::members::KnownHost;
 use super::patience::Patience;
 use super::settings::Settings;
+use super::wire::Wire;
 use crate::clock::SharedClock;
 
 /// A pool that can be asked. Its session is opened when it is first needed and lives until [`Pool::logout`].
@@ -79,6 +80,11 @@ impl Pool {
     /// Which life of which server we were last logged in to; `None` before the first login.
     pub fn incarnation(&self) -> Option<Incarnation> {
         self.core.incarnations().borrow().clone()
+    }
+
+    /// The wire in use with the server of the last login; `None` before it.
+    pub fn wire(&self) -> Option<Wire> {
+        self.incarnation().and_then(|incarnation| self.core.remembered_wire(&incarnation.address))
     }
 
     /// Tells of every new [`Incarnation`].

@@ -83,6 +83,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the first to the last byte of an answer to a call.
     pub whole: Duration,
+    /// Until a stream begins, and between two pieces of it: the server may read empty blocks, or wait for a lock, without a word.
+    pub stream: Duration,
     /// All of a logout.
     pub logout: Duration,
 }
@@ -96,6 +98,7 @@ impl Default for Timeouts {
             blocking: Duration::from_secs(2 * 3600 + 600),
             idle: Duration::from_secs(60),
             whole: Duration::from_secs(1800),
+            stream: Duration::from_secs(900),
             logout: Duration::from_secs(10),
         }
     }

@@ -1,9 +1,13 @@
 //! The client against small hosts on loopback: sessions, masters, wires, certificates, tasks, the inventory and transfers.
 
 mod fake;
+mod feed;
+mod inventories;
 mod masters;
 mod sessions;
+mod tasks;
 mod tls;
+mod transfers;
 mod wires;
 
 use std::sync::Arc;

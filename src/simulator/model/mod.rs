@@ -102,6 +102,10 @@ pub struct Message {
     pub role: Option<String>,
     /// True for generated messages (getters, setters).
     pub implicit: bool,
+    /// True when there is an `Async.` form; such a message makes a task when it is called synchronously, too.
+    pub asynchronous: bool,
+    /// True for messages that only members of the pool may send to one another.
+    pub internal: bool,
     /// Errors it documents.
     pub errors: Vec<String>,
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Access, Class, Field, Message, Model, Param, Release, Type, release};
-use crate::simulator::value::Value;
+use crate::simulator::value::{Text, Value};
 
 /// Parses both files.
 ///
@@ -96,7 +96,9 @@ fn message(cells: &[&str]) -> Message {
         deprecated: optional(cells[5]),
         removed: optional(cells[6]),
         role: (cells[7] != "-").then(|| cells[7].to_owned()),
-        implicit: cells[8] == "i",
+        implicit: cells[8].starts_with('i'),
+        asynchronous: cells[8].starts_with('c') || (cells[8] == "i" && matches!(cells[1], "create" | "destroy")),
+        internal: cells[8].ends_with('p'),
         errors: cells[9].split(' ').filter(|code| !code.is_empty()).map(str::to_owned).collect(),
     }
 }
@@ -162,8 +164,22 @@ fn default(kind: &Type, text: &str) -> Value {
         Type::Float => Value::Float(text.parse().unwrap_or(0.0)),
         Type::Bool => Value::Bool(text == "true"),
         Type::DateTime => Value::Date(text.into()),
-        Type::Set(_) | Type::Map(..) | Type::Record(_) | Type::Option(_) => kind.zero(),
-        Type::Ref(_) if text == "Null" => kind.zero(),
+        Type::Set(item) => Value::Set(items(text).map(|text| default(item, text)).collect()),
+        Type::Map(_, value) => Value::Map(items(text).map(|text| pair(value, text)).collect()),
+        Type::Record(_) | Type::Option(_) => kind.zero(),
+        Type::Ref(_) if matches!(text, "Null" | "") => kind.zero(),
         _ => Value::str(text),
     }
+}
+
+/// The members of `{a, b}`.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    inner.split(", ").filter(|item| !item.is_empty())
+}
+
+/// A member `"key" -> "value"`.
+fn pair(kind: &Type, text: &str) -> (Text, Value) {
+    let (key, value) = text.split_once(" -> ").unwrap_or_else(|| panic!("facts.tsv: cannot read {text:?}"));
+    (key.trim_matches('"').into(), default(kind, value.trim_matches('"')))
 }

@@ -40,7 +40,7 @@ impl Default for Collector {
 pub fn kick(shared: &Arc<Shared>, sr: &Ref) {
     let start = shared.step(|world| world.storage.collector.running.insert(sr.clone()));
     if start {
-        tokio::spawn(collect(Arc::downgrade(shared), sr.clone()));
+        shared.spawn(collect(Arc::downgrade(shared), sr.clone()));
     }
 }
 

@@ -143,11 +143,17 @@ impl Hub {
         !state.listening
     }
 
+    /// Nobody listens any more; who still waits has to ask.
+    fn stopped(&self) {
+        let mut state = self.lock();
+        state.listening = false;
+        state.watched.values().for_each(Entry::miss);
+    }
+
     fn set_stream(&self, stream: Stream) {
         let mut state = self.lock();
         state.stream = stream;
-        state.listening &= stream != Stream::Unsupported;
-        state.wake_all();
+        state.watched.values().for_each(|entry| entry.heard.send_modify(|_| ()));
     }
 
     /// Takes in a batch; `whole` if it shows every task there is.
@@ -189,10 +195,6 @@ impl State {
             self.watched.get(reference).into_iter().for_each(Entry::miss);
         }
     }
-
-    fn wake_all(&self) {
-        self.watched.values().for_each(|entry| entry.heard.send_modify(|_| ()));
-    }
 }
 
 fn heard_of(task: &Arc<Task>) -> Heard {
@@ -204,7 +206,10 @@ async fn listen(core: Arc<Core>, at_work: crate::clock::Hold) {
     drop(at_work);
     let mut call = EventCall::new(vec!["task".to_owned()]);
     let mut failures = 0;
-    while !core.tasks.may_stop() {
+    loop {
+        if core.tasks.may_stop() {
+            return;
+        }
         let polled = tokio::select! {
             () = core.stop.cancelled() => break,
             polled = poll(&core, &mut call) => polled,
@@ -226,7 +231,7 @@ async fn listen(core: Arc<Core>, at_work: crate::clock::Hold) {
             }
         }
     }
-    core.tasks.lock().listening = false;
+    core.tasks.stopped();
 }
 
 async fn poll(core: &Arc<Core>, call: &mut EventCall) -> Result<(), CallError> {

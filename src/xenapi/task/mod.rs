@@ -9,6 +9,7 @@ mod wait;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -16,12 +17,14 @@ use serde::de::DeserializeOwned;
 pub use error::TaskError;
 pub(super) use hub::Hub;
 use hub::Watched;
+pub(super) use wait::destroy;
 
 use super::call::Call;
 use super::error::CallError;
 use super::pool::Pool;
 use super::records;
 use super::types::Ref;
+use super::wire::task_result;
 
 /// A task at the server that will bring an `R`.
 ///
@@ -107,7 +110,20 @@ impl<R: DeserializeOwned + Send + 'static> Task<R> {
     /// See [`TaskError`]. With [`TaskError::Vanished`], [`TaskError::StillRunning`] and [`TaskError::Unwatched`] nobody knows what
     /// became of it: look at the pool.
     pub async fn finish(self, deadline: Option<Duration>) -> Result<R, TaskError> {
-        wait::finish(&self.pool, self.watched, self.name, deadline).await
+        let name = self.name.clone();
+        let task = self.ended(deadline).await?;
+        task_result(&task.result).map_err(|source| TaskError::Unreadable { method: name, source })
+    }
+
+    /// As [`Task::finish`], for a result of any type.
+    pub(super) async fn ended(self, deadline: Option<Duration>) -> Result<Arc<records::Task>, TaskError> {
+        wait::ended(&self.pool, self.watched, self.name, deadline).await
+    }
+
+    /// With another name for messages.
+    pub(super) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// Asks the server to end the task. It ends as it can, perhaps with success; [`Task::finish`] tells.

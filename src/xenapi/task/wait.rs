@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use super::error::TaskError;
 use super::hub::{Heard, Stream, Watched};
 use crate::xenapi::call::Call;
@@ -13,7 +11,6 @@ use crate::xenapi::failure::Kind;
 use crate::xenapi::pool::Pool;
 use crate::xenapi::records::{Task, TaskStatus};
 use crate::xenapi::types::{Ref, Void};
-use crate::xenapi::wire::task_result;
 
 /// With events, the record is read this often all the same.
 const LOOK: Duration = Duration::from_secs(20);
@@ -32,13 +29,13 @@ enum Early {
     Error(TaskError),
 }
 
-/// Waits for the end, cancels at the deadline, destroys, and decodes.
-pub(super) async fn finish<R: DeserializeOwned>(
+/// Waits for the end, cancels at the deadline, and destroys. A task that succeeded is returned.
+pub(super) async fn ended(
     pool: &Pool,
     mut watched: Watched,
     method: String,
     deadline: Option<Duration>,
-) -> Result<R, TaskError> {
+) -> Result<Arc<Task>, TaskError> {
     let mut cancelled_after = None;
     let ended = match wait(pool, &mut watched, &method, deadline).await {
         Err(Early::Late) => {
@@ -54,7 +51,11 @@ pub(super) async fn finish<R: DeserializeOwned>(
         Err(Early::Late) => return Err(TaskError::StillRunning { method, deadline: deadline.unwrap_or_default() }),
     };
     destroy(pool, &watched.reference).await;
-    outcome(pool, &task, method, cancelled_after)
+    match (task.failure(), cancelled_after) {
+        (None, _) => Ok(task),
+        (Some(_), Some(deadline)) if task.status == TaskStatus::Cancelled => Err(TaskError::Deadline { method, deadline }),
+        (Some(failure), _) => Err(TaskError::Failed(Refusal { method, failure: pool.core.clean(failure) })),
+    }
 }
 
 /// Cancels the task and waits for the end it then takes.
@@ -123,25 +124,12 @@ async fn look(pool: &Pool, watched: &mut Watched, method: &str, left: Duration) 
     }
 }
 
-fn outcome<R: DeserializeOwned>(
-    pool: &Pool,
-    task: &Task,
-    method: String,
-    cancelled_after: Option<Duration>,
-) -> Result<R, TaskError> {
-    match (task.failure(), cancelled_after) {
-        (None, _) => task_result(&task.result).map_err(|source| TaskError::Unreadable { method, source }),
-        (Some(_), Some(deadline)) if task.status == TaskStatus::Cancelled => Err(TaskError::Deadline { method, deadline }),
-        (Some(failure), _) => Err(TaskError::Failed(Refusal { method, failure: pool.core.clean(failure) })),
-    }
-}
-
 pub(super) async fn cancel(pool: &Pool, reference: &Ref<Task>) -> Result<(), CallError> {
     pool.call::<Void>(Call::idempotent("task.cancel").with(reference)).await.map(|_| ())
 }
 
 /// Removes a finished task from the server, which would do so itself after an hour: failing at it matters to nobody.
-async fn destroy(pool: &Pool, reference: &Ref<Task>) {
+pub(crate) async fn destroy(pool: &Pool, reference: &Ref<Task>) {
     let call = Call::<Void>::idempotent("task.destroy").with(reference).within(CLEAN_UP);
     match pool.call(call).await {
         Ok(_) => {}

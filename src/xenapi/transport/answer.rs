@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
 
 use super::classify;
-use crate::clock::OnTheWire;
+use crate::clock::{Hold, OnTheWire};
 use crate::xenapi::fault::Fault;
 use crate::xenapi::settings::Timeouts;
 use crate::xenapi::wire::{Answer, DecodeError, Limits, Wire, decode_seed};
@@ -21,17 +21,28 @@ const SMALL: usize = 256 * 1024;
 /// Pieces between the connection and the decoder.
 const IN_BETWEEN: usize = 8;
 
-/// The answer to a request: its head, and a body still to be read.
+/// The answer to a request: its head, and a body still to be read. Drop it before waiting for anything else: once the body has
+/// ended, it holds the clock.
 #[derive(Debug)]
 pub(crate) struct Body {
     response: reqwest::Response,
     timeouts: Timeouts,
-    ends: Instant,
+    ends: Option<Instant>,
+    exchange: Exchange,
+}
+
+/// Where the exchange stands, as the clock has to know.
+#[derive(Debug)]
+enum Exchange {
+    OnTheWire(OnTheWire),
+    Read { _at_work: Hold },
+    Over,
 }
 
 impl Body {
-    pub(super) fn new(response: reqwest::Response, timeouts: Timeouts) -> Self {
-        Self { response, timeouts, ends: Instant::now() + timeouts.whole }
+    pub(super) fn new(response: reqwest::Response, timeouts: Timeouts, on_the_wire: OnTheWire) -> Self {
+        let ends = Some(Instant::now() + timeouts.whole);
+        Self { response, timeouts, ends, exchange: Exchange::OnTheWire(on_the_wire) }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -50,18 +61,31 @@ impl Body {
         self.response.headers()
     }
 
-    /// The body may take as long as it likes, as long as it goes on.
-    pub(crate) fn without_end(mut self) -> Self {
-        self.ends = Instant::now() + Duration::from_secs(u64::from(u32::MAX));
+    /// The body may take as long as it likes in all, and `idle` between two pieces.
+    pub(crate) fn as_stream(mut self, idle: Duration) -> Self {
+        self.ends = None;
+        self.timeouts.idle = idle;
         self
     }
 
     /// The next piece; `None` at the end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
-        let patience = self.timeouts.idle.min(self.ends.saturating_duration_since(Instant::now()));
+        let piece = self.next_piece().await;
+        if !matches!(piece, Ok(Some(_))) {
+            self.exchange = match std::mem::replace(&mut self.exchange, Exchange::Over) {
+                Exchange::OnTheWire(on_the_wire) => Exchange::Read { _at_work: on_the_wire.answered() },
+                over => over,
+            };
+        }
+        piece
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Fault> {
+        let left = self.ends.map_or(Duration::MAX, |ends| ends.saturating_duration_since(Instant::now()));
+        let patience = self.timeouts.idle.min(left);
         match tokio::time::timeout(patience, self.response.chunk()).await {
             Ok(piece) => piece.map_err(|error| classify(error, self.timeouts.connect)),
-            Err(_) if patience < self.timeouts.idle => Err(Fault::Endless(self.timeouts.whole)),
+            Err(_) if left < self.timeouts.idle => Err(Fault::Endless(self.timeouts.whole)),
             Err(_) => Err(Fault::Silent(patience)),
         }
     }
@@ -78,29 +102,14 @@ impl Body {
     }
 
     /// Decodes the whole body.
-    pub(crate) async fn decode<S>(
-        mut self,
-        wire: Wire,
-        limits: Limits,
-        seed: S,
-        on_the_wire: OnTheWire,
-    ) -> Result<Answer<S::Value>, Fault>
+    pub(crate) async fn decode<S>(mut self, wire: Wire, limits: Limits, seed: S) -> Result<Answer<S::Value>, Fault>
     where
         S: DeserializeSeed<'static> + Send + 'static,
         S::Value: Send + 'static,
     {
-        match self.collect().await {
-            Ok(Collected::All(body)) => {
-                let _at_work = on_the_wire.answered();
-                decode_seed(wire, body.as_slice(), limits, seed).map_err(Fault::Decode)
-            }
-            Ok(Collected::Start(start)) => {
-                self.decode_aside(start, move |reader| decode_seed(wire, reader, limits, seed), on_the_wire).await
-            }
-            Err(fault) => {
-                drop(on_the_wire.answered());
-                Err(fault)
-            }
+        match self.collect().await? {
+            Collected::All(body) => decode_seed(wire, body.as_slice(), limits, seed).map_err(Fault::Decode),
+            Collected::Start(start) => self.decode_aside(start, move |reader| decode_seed(wire, reader, limits, seed)).await,
         }
     }
 
@@ -117,12 +126,10 @@ impl Body {
         mut self,
         start: Vec<u8>,
         decode: impl FnOnce(Pieces) -> Result<T, DecodeError> + Send + 'static,
-        on_the_wire: OnTheWire,
     ) -> Result<T, Fault> {
         let (sender, receiver) = mpsc::channel(IN_BETWEEN);
         let decoder = tokio::task::spawn_blocking(move || decode(Pieces { current: Cursor::new(start.into()), receiver }));
         let broken = self.pump(sender).await;
-        let _at_work = on_the_wire.answered();
         let decoded = decoder.await.map_err(|error| Fault::Local(Box::new(error)))?;
         match broken {
             Some(fault) => Err(fault),

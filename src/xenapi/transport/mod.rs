@@ -101,28 +101,33 @@ impl Transport {
             .headers(request.headers)
             .body(body);
         let at = |fault| TransportError { address: request.address.clone(), fault };
-        let on_the_wire = self.clock.activity().request();
-        match self.send(post, request.answer_within).await.and_then(checked) {
-            Ok(body) => {
-                let answer = body.decode(request.wire, self.limits, seed, on_the_wire).await.map_err(at)?;
-                // The connection is free again only when its own task has run; else the next call would open another one.
-                tokio::task::yield_now().await;
-                Ok(answer)
-            }
-            Err(fault) => {
-                drop(on_the_wire.answered());
-                Err(at(fault).into())
-            }
-        }
+        let body = self.send(post, request.answer_within).await.and_then(checked).map_err(at)?;
+        let answer = body.decode(request.wire, self.limits, seed).await.map_err(at)?;
+        // The connection is free again only when its own task has run; else the next call would open another one.
+        tokio::task::yield_now().await;
+        Ok(answer)
     }
 
     /// Sends a request and waits for the head of its answer.
     async fn send(&self, request: reqwest::RequestBuilder, within: Duration) -> Result<Body, Fault> {
-        match tokio::time::timeout(within, request.send()).await {
-            Ok(Ok(response)) => Ok(Body::new(response, self.timeouts)),
-            Ok(Err(error)) => Err(classify(error, self.timeouts.connect)),
-            Err(_) => Err(Fault::Silent(within)),
-        }
+        let on_the_wire = self.clock.activity().request();
+        let fault = match tokio::time::timeout(within, request.send()).await {
+            Ok(Ok(response)) => return Ok(Body::new(response, self.timeouts, on_the_wire)),
+            Ok(Err(error)) => classify(error, self.timeouts.connect),
+            Err(_) => Fault::Silent(within),
+        };
+        drop(on_the_wire.answered());
+        Err(fault)
+    }
+
+    /// A request that is no call.
+    pub(super) fn request(&self, method: reqwest::Method, url: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, url)
+    }
+
+    /// Sends a request whose answer is a stream: `idle` bounds the wait for its head, and that between two pieces.
+    pub(super) async fn stream(&self, request: reqwest::RequestBuilder, idle: Duration) -> Result<Body, Fault> {
+        Ok(self.send(request, idle).await?.as_stream(idle))
     }
 }
 

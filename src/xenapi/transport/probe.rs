@@ -55,13 +55,7 @@ impl Transport {
             .header(CONTENT_TYPE, wire.content_type())
             .headers(HeaderMap::new())
             .body(body);
-        let on_the_wire = self.clock.activity().request();
-        let answer = match self.send(post, self.timeouts.answer).await {
-            Ok(body) => read_shape(body).await,
-            Err(fault) => Err(fault),
-        };
-        drop(on_the_wire.answered());
-        answer
+        read_shape(self.send(post, self.timeouts.answer).await?).await
     }
 }
 

@@ -16,7 +16,7 @@ use rustls_pki_types::pem::PemObject;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use verifier::UntrustedCertificate;
-use verifier::Verifier;
+use verifier::{Authorities, Verifier};
 
 /// Which certificates are accepted.
 ///
@@ -73,17 +73,16 @@ impl Trust {
         Ok(config)
     }
 
-    fn authorities(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ServerCertVerifier>>, TrustError> {
-        let roots = match &self.ca_file {
-            Some(path) => read_authorities(path)?,
-            None if self.fingerprints.is_empty() => machine_authorities(),
-            None => return Ok(None),
-        };
-        if roots.is_empty() {
-            return Ok(None);
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-        Ok(Some(verifier.map_err(|error| TrustError::Library(Box::new(error)))?))
+    fn authorities(&self, provider: &Arc<CryptoProvider>) -> Result<Authorities, TrustError> {
+        let provider = Arc::clone(provider);
+        let given = self.ca_file.as_deref().map(read_authorities).transpose()?;
+        let machine = given.is_none() && self.fingerprints.is_empty();
+        Ok(Authorities::new(Box::new(move || {
+            let roots = if machine { machine_authorities() } else { given? };
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            // The builder refuses an empty set of authorities, and nothing else that can happen here.
+            verifier.ok().map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
+        })))
     }
 }
 

@@ -2,7 +2,7 @@
 //! certificate, not somebody who copied it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -42,20 +42,25 @@ impl fmt::Display for UntrustedCertificate {
 
 impl std::error::Error for UntrustedCertificate {}
 
+/// Who vouches for certificates; found out when the first one is to be judged, because reading a machine's authorities takes time.
+pub(super) type Authorities =
+    LazyLock<Option<Arc<dyn ServerCertVerifier>>, Box<dyn FnOnce() -> Option<Arc<dyn ServerCertVerifier>> + Send>>;
+
 /// Accepts pinned certificates by their bytes, others by what the authorities say.
-#[derive(Debug)]
 pub(super) struct Verifier {
     pinned: Vec<Fingerprint>,
-    authorities: Option<Arc<dyn ServerCertVerifier>>,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 }
 
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("pinned", &self.pinned).finish_non_exhaustive()
+    }
+}
+
 impl Verifier {
-    pub(super) fn new(
-        pinned: Vec<Fingerprint>,
-        authorities: Option<Arc<dyn ServerCertVerifier>>,
-        provider: Arc<CryptoProvider>,
-    ) -> Self {
+    pub(super) fn new(pinned: Vec<Fingerprint>, authorities: Authorities, provider: Arc<CryptoProvider>) -> Self {
         Self { pinned, authorities, provider }
     }
 
@@ -83,7 +88,7 @@ impl ServerCertVerifier for Verifier {
         if self.pinned.contains(&fingerprint) {
             return Ok(ServerCertVerified::assertion());
         }
-        let Some(authorities) = &self.authorities else {
+        let Some(authorities) = &*self.authorities else {
             return Err(self.refusal(fingerprint, self.without_authorities()));
         };
         authorities

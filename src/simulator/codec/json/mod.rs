@@ -3,5 +3,5 @@
 mod read;
 mod write;
 
-pub use read::{Envelope, Id, Version, parse};
+pub use read::{Envelope, Id, Version, parse, parse_value};
 pub use write::{JsonEmit, quote};

@@ -36,6 +36,14 @@ pub struct Envelope {
 /// # Errors
 /// [`Malformed`], with the text that the real server's exception shows.
 pub fn parse(body: &[u8]) -> Result<Envelope, Malformed> {
+    envelope(parse_value(body)?)
+}
+
+/// Reads any JSON; members keep their order.
+///
+/// # Errors
+/// [`Malformed`], with the text that the real server's exception shows.
+pub fn parse_value(body: &[u8]) -> Result<Rpc, Malformed> {
     let mut parser = Parser { bytes: body, at: 0, line: 1, line_start: 0 };
     parser.space()?;
     if parser.at == body.len() {
@@ -46,7 +54,7 @@ pub fn parse(body: &[u8]) -> Result<Envelope, Malformed> {
     if parser.at < body.len() {
         return Err(parser.unexpected("Junk after end of JSON value:"));
     }
-    envelope(value)
+    Ok(value)
 }
 
 fn envelope(value: Rpc) -> Result<Envelope, Malformed> {

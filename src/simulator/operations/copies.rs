@@ -1,0 +1,216 @@
+//! Copies of rows: a VM's record with everything that hangs on it. What a snapshot, a clone and a revert have in common.
+
+use sha1::{Digest, Sha1};
+
+use crate::simulator::error::{ApiError, ApiResult};
+use crate::simulator::model::{Class, Model, Type};
+use crate::simulator::value::{NULL, Ref, Text, Value, is_null};
+use crate::simulator::world::World;
+
+/// Fields of a VM that mirror references of others, or belong to one object only.
+const MIRRORS: [&str; 13] = [
+    "VBDs",
+    "VIFs",
+    "VUSBs",
+    "VTPMs",
+    "VGPUs",
+    "attached_PCIs",
+    "consoles",
+    "crash_dumps",
+    "snapshots",
+    "children",
+    "groups",
+    "blobs",
+    "current_operations",
+];
+
+/// All fields of a row, as they are.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn fields(world: &World, class: &str, reference: &str) -> ApiResult<Vec<(&'static str, Value)>> {
+    let row = world.database.row(class, reference)?;
+    let facts: &'static Class = Model::get().class(class).ok_or_else(|| ApiError::internal(format!("Unknown class {class}")))?;
+    Ok(facts.fields.iter().enumerate().map(|(at, field)| (&*field.name, row.value(at).clone())).collect())
+}
+
+/// Creates a row like another, but for a fresh uuid and what `changes` say; later changes win.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn copy_row(world: &mut World, class: &str, source: &str, changes: Vec<(&'static str, Value)>) -> ApiResult<Ref> {
+    let mut copied = fields(world, class, source)?;
+    let uuid = world.uuid();
+    for (field, value) in std::iter::once(("uuid", Value::str(uuid))).chain(changes) {
+        match copied.iter_mut().find(|(name, _)| *name == field) {
+            Some((_, old)) => *old = value,
+            None => copied.push((field, value)),
+        }
+    }
+    let reference = world.reference();
+    Ok(world.database.create(class, reference, copied))
+}
+
+/// Creates a VM's record like another's, without its devices. `changes` say what differs.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn copy_vm(world: &mut World, vm: &str, changes: Vec<(&'static str, Value)>) -> ApiResult<Ref> {
+    let class = Model::get().class("VM").ok_or_else(|| ApiError::internal("Unknown class VM"))?;
+    let empty = |name: &&'static str| class.field(name).map(|field| (*name, field.kind.zero()));
+    let mut differing: Vec<(&'static str, Value)> = MIRRORS.iter().filter_map(empty).collect();
+    differing.push(("allowed_operations", Value::Set(Vec::new())));
+    differing.push(("resident_on", Value::null()));
+    differing.push(("scheduled_to_be_resident_on", Value::null()));
+    differing.push(("domid", Value::Int(-1)));
+    differing.push(("domarch", Value::str("")));
+    differing.push(("is_default_template", Value::Bool(false)));
+    differing.push(("ha_always_run", Value::Bool(false)));
+    differing.push(("metrics", Value::str(copy_part(world, vm, "metrics", "VM_metrics"))));
+    differing.push(("guest_metrics", Value::str(copy_part(world, vm, "guest_metrics", "VM_guest_metrics"))));
+    differing.push(("generation_id", generation_id(world, vm)));
+    differing.extend(changes);
+    copy_row(world, "VM", vm, differing)
+}
+
+/// A copy of the metrics a VM names; null when it names none.
+pub fn copy_part(world: &mut World, vm: &str, field: &str, class: &str) -> Ref {
+    let part = world.database.text("VM", vm, field);
+    if is_null(&part) { NULL.into() } else { copy_row(world, class, &part, Vec::new()).unwrap_or_else(|_| NULL.into()) }
+}
+
+/// A fresh generation id, where the VM has one.
+fn generation_id(world: &mut World, vm: &str) -> Value {
+    let old = world.database.text("VM", vm, "generation_id");
+    if old.is_empty() || &*old == "0:0" { Value::str(old) } else { fresh_generation_id(world) }
+}
+
+/// A fresh generation id.
+pub fn fresh_generation_id(world: &mut World) -> Value {
+    use rand_chacha::rand_core::RngCore;
+    let (high, low) = (world.random.next_u64() >> 1, world.random.next_u64() >> 1);
+    Value::str(format!("{high}:{low}"))
+}
+
+/// Copies a VBD to a VM; `vdi` replaces its disk.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn copy_vbd(world: &mut World, vbd: &str, vm: &Ref, vdi: Option<&Ref>) -> ApiResult<Ref> {
+    let metrics = metrics_row(world, "VBD_metrics");
+    let mut changes =
+        vec![("VM", Value::str(vm.clone())), ("metrics", Value::str(metrics)), ("current_operations", Value::Map(Vec::new()))];
+    changes.extend(vdi.map(|vdi| ("VDI", Value::str(vdi.clone()))));
+    copy_row(world, "VBD", vbd, changes)
+}
+
+/// Copies a VIF to a VM; without `keep_mac` it gets a new address.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn copy_vif(world: &mut World, vif: &str, vm: &Ref, keep_mac: bool) -> ApiResult<Ref> {
+    let metrics = metrics_row(world, "VIF_metrics");
+    let mut changes =
+        vec![("VM", Value::str(vm.clone())), ("metrics", Value::str(metrics)), ("current_operations", Value::Map(Vec::new()))];
+    if !keep_mac {
+        changes.push(("MAC", mac(world, vm, &world.database.text("VIF", vif, "device"))));
+        changes.push(("MAC_autogenerated", Value::Bool(true)));
+    }
+    copy_row(world, "VIF", vif, changes)
+}
+
+/// The address of a VM's network card: the same for the same seed and device.
+pub fn mac(world: &World, vm: &str, device: &str) -> Value {
+    let seed =
+        world.database.map_text("VM", vm, "other_config", "mac_seed").unwrap_or_else(|| world.database.text("VM", vm, "uuid"));
+    let digest = Sha1::digest(format!("{seed}/{device}").as_bytes());
+    let first = (digest[0] & 0xfc) | 2;
+    let rest: Vec<String> = digest[1..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    Value::str(format!("{first:02x}:{}", rest.join(":")))
+}
+
+/// A row of `VBD_metrics` or `VIF_metrics`: the server still makes them for copies.
+fn metrics_row(world: &mut World, class: &str) -> Ref {
+    let (reference, uuid) = (world.reference(), world.uuid());
+    world.database.create(class, reference, [("uuid", Value::str(uuid))])
+}
+
+/// Copies everything but disks: network cards and TPMs.
+///
+/// # Errors
+/// HANDLE_INVALID.
+pub fn copy_other_devices(world: &mut World, from: &str, to: &Ref, keep_macs: bool) -> ApiResult<()> {
+    for vif in world.database.texts("VM", from, "VIFs") {
+        copy_vif(world, &vif, to, keep_macs)?;
+    }
+    for vtpm in world.database.texts("VM", from, "VTPMs") {
+        copy_row(world, "VTPM", &vtpm, vec![("VM", Value::str(to.clone()))])?;
+    }
+    Ok(())
+}
+
+/// Destroys a VBD and what belongs to it alone.
+pub fn destroy_vbd(world: &mut World, vbd: &str) {
+    let metrics = world.database.text("VBD", vbd, "metrics");
+    world.database.destroy("VBD_metrics", &metrics);
+    world.database.destroy("VBD", vbd);
+}
+
+/// Destroys a VIF and what belongs to it alone.
+pub fn destroy_vif(world: &mut World, vif: &str) {
+    let metrics = world.database.text("VIF", vif, "metrics");
+    world.database.destroy("VIF_metrics", &metrics);
+    world.database.destroy("VIF", vif);
+}
+
+/// Destroys a VM's record with its devices, metrics, consoles and blobs. Its disks and its memory image stay.
+pub fn destroy_vm(world: &mut World, vm: &str) {
+    let (parent, children) = (world.database.text("VM", vm, "parent"), world.database.texts("VM", vm, "children"));
+    for child in children {
+        let _ = world.database.set("VM", &child, "parent", Value::str(parent.clone()));
+    }
+    strip(world, vm);
+    for (field, class) in [("metrics", "VM_metrics"), ("guest_metrics", "VM_guest_metrics")] {
+        let part = world.database.text("VM", vm, field);
+        world.database.destroy(class, &part);
+    }
+    let blobs = world.database.get("VM", vm, "blobs").map(|map| map.members().to_vec()).unwrap_or_default();
+    for blob in blobs.iter().filter_map(|(_, blob)| blob.as_text()) {
+        world.database.destroy("blob", blob);
+    }
+    world.database.destroy("VM", vm);
+}
+
+/// Removes all devices of a VM.
+fn strip(world: &mut World, vm: &str) {
+    for vbd in world.database.texts("VM", vm, "VBDs") {
+        let vdi = world.database.text("VBD", &vbd, "VDI");
+        destroy_vbd(world, &vbd);
+        super::device_lifecycle::update_vdi(world, &vdi);
+    }
+    for vif in world.database.texts("VM", vm, "VIFs") {
+        destroy_vif(world, &vif);
+    }
+    for (field, class) in [("VTPMs", "VTPM"), ("VGPUs", "VGPU"), ("VUSBs", "VUSB"), ("consoles", "console")] {
+        for device in world.database.texts("VM", vm, field) {
+            world.database.destroy(class, &device);
+        }
+    }
+}
+
+/// The other_config of a copy: without what marks a template of the server's own, and saying what it is based on.
+pub fn other_config(world: &World, vm: &str) -> Vec<(Text, Value)> {
+    let mut config = world.database.get("VM", vm, "other_config").map(|map| map.members().to_vec()).unwrap_or_default();
+    config.retain(|(key, _)| !matches!(&**key, "default_template" | "xensource_internal"));
+    let based = config.iter().any(|(key, _)| &**key == "base_template_name");
+    if world.database.bool("VM", vm, "is_a_template") && !based {
+        config.insert(0, ("base_template_name".into(), Value::str(world.database.text("VM", vm, "name_label"))));
+    }
+    config
+}
+
+/// Whether a field of the VM is of a type that holds references to others, which metadata must not bring back.
+pub fn is_reference_set(field: &str) -> bool {
+    let kind = Model::get().class("VM").and_then(|class| class.field(field)).map(|field| &field.kind);
+    matches!(kind, Some(Type::Set(item)) if matches!(**item, Type::Ref(_)))
+}
