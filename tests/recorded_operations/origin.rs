@@ -7,7 +7,7 @@ use xensnap::simulator::model::Model;
 use xensnap::simulator::operations::device_lifecycle::update_vm;
 use xensnap::simulator::sexpr;
 use xensnap::simulator::storage::timings::Timings;
-use xensnap::simulator::value::{Ref, Text, Value, is_null};
+use xensnap::simulator::value::{NULL, Ref, Text, Value, is_null};
 use xensnap::simulator::world::World;
 
 use crate::state;
@@ -75,6 +75,17 @@ pub fn vm(world: &mut World, snapshot: &Rpc, mac: &str, drives: &[Drive]) -> Ref
             world.database.create(class, part, guest(class));
         }
     }
+    let image = of("suspend_VDI").unwrap().as_text().unwrap().clone();
+    if !is_null(&image) {
+        let uuid = world.uuid();
+        let fields = [
+            ("uuid", Value::str(uuid)),
+            ("SR", Value::str(EXT)),
+            ("type", Value::str("suspend")),
+            ("managed", Value::Bool(true)),
+        ];
+        world.database.create("VDI", image, fields.into_iter().chain([("virtual_size", Value::Int(443_086_274))]));
+    }
     for (vbd, drive) in refs("VBDs").iter().zip(drives).rev() {
         attach(world, &reference, vbd, drive);
     }
@@ -108,7 +119,7 @@ fn older_snapshot(world: &mut World, vm: &Ref, reference: &Ref, at: usize) {
 
 fn attach(world: &mut World, vm: &Ref, vbd: &Ref, drive: &Drive) {
     let running = matches!(&*world.database.text("VM", vm, "power_state"), "Running" | "Suspended" | "Paused");
-    if !world.database.exists("VDI", drive.vdi) {
+    if !is_null(drive.vdi) && !world.database.exists("VDI", drive.vdi) {
         let uuid = world.uuid();
         let fields = [
             ("uuid", Value::str(uuid.clone())),
@@ -131,7 +142,8 @@ fn attach(world: &mut World, vm: &Ref, vbd: &Ref, drive: &Drive) {
     let fields = [
         ("uuid", Value::str(world.uuid())),
         ("VM", Value::str(vm.clone())),
-        ("VDI", Value::str(drive.vdi)),
+        ("VDI", Value::str(if is_null(drive.vdi) { NULL } else { drive.vdi })),
+        ("empty", Value::Bool(is_null(drive.vdi))),
         ("device", Value::str(if was_run && running { format!("xvd{letter}") } else { String::new() })),
         ("userdevice", Value::str(drive.device)),
         ("bootable", Value::Bool(drive.device == "0")),
