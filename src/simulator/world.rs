@@ -50,6 +50,8 @@ pub struct World {
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// The number of the last domain; numbers are never used again.
+    pub last_domain: i64,
     /// Long operations run one at a time on each host.
     pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
     /// What stands behind the SRs, and how long operations take.
@@ -76,6 +78,7 @@ impl World {
             registrations: HashMap::new(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            last_domain: 0,
             long_running: HashMap::new(),
             storage: Storage::new(seed),
             exported: 0,

@@ -56,7 +56,9 @@ impl Replay {
         self.compared += 1;
         let cut_off = recorded.body.len() < recorded.length;
         let masked = masks.iter().any(|mask| matches!(mask, Mask::Field(_)));
-        let head = |text: &str| text.lines().filter(|line| !masked || !line.starts_with("content-length")).collect::<Vec<_>>().join("\n");
+        let head = |text: &str| {
+            text.lines().filter(|line| !masked || !line.starts_with("content-length")).collect::<Vec<_>>().join("\n")
+        };
         if head(&recorded.head) != head(&answer.head) {
             self.differences.push(format!("{}: head\n{}\n-- instead of --\n{}", recorded.name, answer.head, recorded.head));
         }
@@ -69,7 +71,13 @@ impl Replay {
     pub async fn finish(self) {
         self.server.shutdown().await;
         assert!(self.compared > 0, "nothing was compared");
-        assert!(self.differences.is_empty(), "{} of {} differ:\n\n{}", self.differences.len(), self.compared, self.differences.join("\n\n"));
+        assert!(
+            self.differences.is_empty(),
+            "{} of {} differ:\n\n{}",
+            self.differences.len(),
+            self.compared,
+            self.differences.join("\n\n")
+        );
     }
 }
 
@@ -87,7 +95,10 @@ pub async fn read_answer(stream: &mut TcpStream) -> Answer {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(|length| length.parse::<usize>().unwrap());
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map(|length| length.parse::<usize>().unwrap());
             let length = length.unwrap_or_default();
             while bytes.len() < end + 4 + length {
                 let read = stream.read(&mut piece).await.unwrap();
