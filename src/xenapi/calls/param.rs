@@ -2,30 +2,6 @@
 
 use crate::xenapi::wire::Param;
 
-impl From<&str> for Param {
-    fn from(text: &str) -> Self {
-        Param::Str(text.to_owned())
-    }
-}
-
-impl From<String> for Param {
-    fn from(text: String) -> Self {
-        Param::Str(text)
-    }
-}
-
-impl From<bool> for Param {
-    fn from(value: bool) -> Self {
-        Param::Bool(value)
-    }
-}
-
-impl From<i64> for Param {
-    fn from(value: i64) -> Self {
-        Param::Int(value)
-    }
-}
-
 impl From<f64> for Param {
     fn from(value: f64) -> Self {
         Param::Float(value)
