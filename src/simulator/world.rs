@@ -50,10 +50,18 @@ pub struct World {
     pub master: Ref,
     /// Chance, reproducible from the seed.
     pub random: ChaCha8Rng,
+    /// The number of the last domain; numbers are never used again.
+    pub last_domain: i64,
     /// Long operations run one at a time on each host.
     pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
     /// What stands behind the SRs, and how long operations take.
     pub storage: Storage,
+    /// How many objects of exports were given a name since the server started.
+    pub exported: u64,
+    /// What a loaded database held that has no place in the rows.
+    pub kept: super::pool_database::Kept,
+    /// What is written down, and where the disks disagree with it.
+    pub durable: super::durability::Durable,
 }
 
 impl World {
@@ -70,8 +78,12 @@ impl World {
             next_events: super::events::Queue::default(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
+            last_domain: 0,
             long_running: HashMap::new(),
             storage: Storage::new(seed),
+            exported: 0,
+            kept: super::pool_database::Kept::default(),
+            durable: super::durability::Durable::default(),
         }
     }
 

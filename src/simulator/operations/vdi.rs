@@ -11,6 +11,7 @@ use crate::simulator::context::Context;
 use crate::simulator::error::{ApiError, ApiResult};
 use crate::simulator::storage::collector;
 use crate::simulator::storage::ledger::{self, Split};
+use crate::simulator::storage::volume::Volume;
 use crate::simulator::value::{Ref, Value, is_null};
 use crate::simulator::world::World;
 
@@ -135,7 +136,7 @@ pub async fn copy_into(context: &Context, vdi: &Ref, sr: &Ref, into: Option<Ref>
         let bytes = context.step(|world| {
             ledger::settle(world, vdi, context.shared.clock.elapsed());
             let uuid = world.database.text("VDI", vdi, "uuid");
-            let data = world.storage.volume(&uuid).map_or(0, |volume| volume.data());
+            let data = world.storage.volume(&uuid).map_or(0, Volume::data);
             world.storage.timings.moving(data, world.storage.timings.copy_bytes_per_second)
         });
         context.work(bytes).await;
@@ -208,7 +209,7 @@ pub async fn create_in(
         work(context, "VDI.create", sr).await;
         context.step(|world| {
             let made = ledger::create(world, sr, size, fields)?;
-            for (key, value) in config.iter().flat_map(|map| map.members()) {
+            for (key, value) in config.iter().flat_map(Value::members) {
                 world.database.put("VDI", &made, "sm_config", key, value.clone())?;
             }
             update_vdi(world, &made);
