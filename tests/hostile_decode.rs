@@ -2,6 +2,8 @@
 //! memory (measured with a counting allocator) and without reading on.
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
 
+#![allow(unsafe_code, reason = "a global allocator, to count with")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, ApiResult};
+use super::faults::Pace;
 use super::front::Front;
 use super::ledger::{Actor, Entry, Ledger};
 use super::options::Options;
@@ -63,6 +64,8 @@ impl Shared {
     /// Runs one atomic step in somebody's name.
     pub fn step_as<T>(&self, actor: &Actor, step: impl FnOnce(&mut World) -> T) -> T {
         let mut world = locked(&self.world);
+        let World { durable, database, .. } = &mut *world;
+        durable.tick(self.clock.elapsed(), database);
         let output = step(&mut world);
         let generation = world.database.generation();
         let journal = world.database.take_journal();
@@ -162,6 +165,8 @@ pub struct Context {
     /// The message called, without `Async.`, such as `VM.snapshot`.
     pub method: Text,
     actor: Actor,
+    /// How the work goes, under faults.
+    pace: Pace,
     hold: tokio::sync::Mutex<Hold>,
 }
 
@@ -170,7 +175,19 @@ impl Context {
     pub fn new(shared: Arc<Shared>, task: Ref, session: Ref, caller: Session, method: Text) -> Self {
         let hold = tokio::sync::Mutex::new(shared.clock.activity().hold());
         let actor = Actor { user: caller.user.clone(), originator: caller.originator.clone(), method: method.clone() };
-        Self { shared, task, session, caller, method, actor, hold }
+        Self { shared, task, session, caller, method, actor, pace: Pace::default(), hold }
+    }
+
+    /// The same call at another pace, as a fault wants it.
+    #[must_use]
+    pub fn at_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// How the call's work goes, for calls that it makes itself.
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// One atomic step on the world.
@@ -180,7 +197,10 @@ impl Context {
 
     /// Lets simulated time pass: work that takes a while.
     pub async fn work(&self, duration: Duration) {
-        self.wait(self.shared.clock.sleep(duration)).await;
+        if self.pace.stuck {
+            self.wait(std::future::pending()).await
+        }
+        self.wait(self.shared.clock.sleep(duration.mul_f64(self.pace.factor))).await;
     }
 
     /// Waits for something else without holding the clock.

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod context;
 pub mod database;
 pub mod dispatch;
+pub mod durability;
 pub mod error;
 pub mod events;
 pub mod faults;
@@ -15,6 +16,7 @@ pub mod filter;
 pub mod front;
 pub mod generate;
 pub mod generic;
+mod handlers;
 pub mod http;
 pub mod ledger;
 pub mod messages;
@@ -27,16 +29,19 @@ pub mod rbac;
 pub mod server;
 pub mod sessions;
 pub mod sexpr;
+pub mod simulation;
 pub mod storage;
 pub mod tasks;
 mod types;
 pub mod value;
 pub mod world;
+pub mod xva;
 
 pub use options::Options;
 pub use server::Server;
+pub use simulation::Simulation;
 
 /// The routes of export, import and the like.
 fn transfer_routes() -> &'static [http::handlers::Route] {
-    &[]
+    &handlers::ROUTES
 }

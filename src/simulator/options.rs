@@ -1,7 +1,9 @@
 //! What can be set about a server. The defaults are the real server's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::faults::Faults;
 use super::value::Text;
 
 /// Settings of one server.
@@ -21,6 +23,8 @@ pub struct Options {
     pub login_takes: Duration,
     /// Simulated time a login takes that fails (measured: 1.5 to 2.3 s); at least 5 s up to 8.2.
     pub refusal_takes: Duration,
+    /// What goes wrong on purpose. Shared by all lives of a server.
+    pub faults: Arc<Faults>,
 }
 
 /// A user.
@@ -74,6 +78,7 @@ impl Default for Options {
             collect_every: Duration::from_secs(30),
             login_takes: Duration::ZERO,
             refusal_takes: Duration::from_millis(1800),
+            faults: Arc::default(),
         }
     }
 }

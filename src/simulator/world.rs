@@ -56,6 +56,12 @@ pub struct World {
     pub long_running: HashMap<Ref, Arc<tokio::sync::Mutex<()>>>,
     /// What stands behind the SRs, and how long operations take.
     pub storage: Storage,
+    /// How many objects of exports were given a name since the server started.
+    pub exported: u64,
+    /// What a loaded database held that has no place in the rows.
+    pub kept: super::pool_database::Kept,
+    /// What is written down, and where the disks disagree with it.
+    pub durable: super::durability::Durable,
 }
 
 impl World {
@@ -75,6 +81,9 @@ impl World {
             last_domain: 0,
             long_running: HashMap::new(),
             storage: Storage::new(seed),
+            exported: 0,
+            kept: super::pool_database::Kept::default(),
+            durable: super::durability::Durable::default(),
         }
     }
 

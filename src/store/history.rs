@@ -274,3 +274,56 @@ fn snapshot_query(filter: &SnapshotFilter, policy: Option<i64>, pool: Option<i64
         .bind(below.1)
         .bind(page.fetch())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Execute, Row as _};
+
+    use super::*;
+    use crate::store::Options;
+
+    async fn plan(c: &mut Connection, query: Query) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", query.sql().as_str());
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(c).await.unwrap();
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn combinations<T: Copy, const N: usize>(parts: [T; N]) -> impl Iterator<Item = Vec<T>> {
+        (0..1_usize << N).map(move |set| (0..N).filter(|n| set >> n & 1 == 1).map(|n| parts[n]).collect())
+    }
+
+    /// Every list, whatever it is narrowed by, walks an index in the order of the list: no whole table, no sorting.
+    #[tokio::test]
+    async fn no_list_walks_a_whole_table_or_sorts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("history.db"), &Options::default(), DateTime::UNIX_EPOCH).await.unwrap().store;
+        let queries = || {
+            let mut queries = Vec::new();
+            for given in combinations(["vm", "policy", "run", "state", "pool"]) {
+                let has = |part| given.contains(&part);
+                let (policy, pool) = (has("policy").then_some(1), has("pool").then_some(1));
+                let vm = has("vm").then_some(VmId(1));
+                let run = has("run").then_some(RunId(1));
+                for state in [JobState::Failed, JobState::Done] {
+                    let filter = JobFilter { vm, run, state: has("state").then_some(state), ..JobFilter::default() };
+                    queries.push(job_query(&filter, policy, Page::default()));
+                }
+                for outcome in [Outcome::Failed, Outcome::Succeeded] {
+                    let filter = RunFilter { outcome: has("state").then_some(outcome), ..RunFilter::default() };
+                    queries.push(run_query(&filter, policy, pool, Page::default()));
+                }
+                let filter = SlotFilter { state: has("state").then_some(SlotState::Missed), ..SlotFilter::default() };
+                queries.push(slot_query(&filter, policy, pool, Page::default()));
+                let filter = SnapshotFilter { vm, present: has("state"), ..SnapshotFilter::default() };
+                queries.push(snapshot_query(&filter, policy, pool, Page::default()));
+            }
+            queries
+        };
+        for query in queries() {
+            let told = store.read("explain", move |c| Box::pin(async move { Ok(plan(c, query).await) })).await.unwrap();
+            let of_one_run = told.contains("jobs") && told.contains("run_id=?");
+            assert!(told.contains("SEARCH") && !told.contains("SCAN"), "{told}");
+            assert!(!told.contains("TEMP B-TREE") || of_one_run, "{told}");
+        }
+    }
+}

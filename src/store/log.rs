@@ -12,7 +12,7 @@ use sqlx::Connection as _;
 use super::error::{Error, Fault, Result};
 use super::installation::{self, Standing};
 use super::lineage::beside;
-use super::sqlite::{self, Connection};
+use super::sqlite::{self, Condition, Connection};
 
 /// The log beside the database, if it holds anything.
 pub(super) fn of(path: &Path) -> Option<PathBuf> {
@@ -27,8 +27,8 @@ pub(super) fn of(path: &Path) -> Option<PathBuf> {
 pub(super) async fn set_aside_if_foreign(path: &Path, busy: Duration, now: DateTime<Utc>) -> Result<Option<PathBuf>> {
     let Some(log) = of(path) else { return Ok(None) };
     // Whatever cannot be read is for the opening to judge, which tells damage from other things.
-    let (Ok(Some(alone)), Ok(Some(together))) = (alone(path, busy).await, together(path, busy).await) else { return Ok(None) };
-    if alone.database == together.database && alone.generation >= together.checkpointed {
+    let (Ok(alone), Ok(Some(together))) = (alone(path, busy).await, together(path, busy).await) else { return Ok(None) };
+    if belong_together(alone.as_ref(), &together) {
         return Ok(None);
     }
     let aside = beside(path, &format!("-wal.replaced-{}", now.format("%Y%m%dT%H%M%S%fZ")));
@@ -40,8 +40,20 @@ pub(super) async fn set_aside_if_foreign(path: &Path, busy: Duration, now: DateT
     }
 }
 
+/// A file that says nothing about itself is as it was before its first commit.
+fn belong_together(alone: Option<&Standing>, together: &Standing) -> bool {
+    match alone {
+        Some(alone) => alone.database == together.database && alone.generation >= together.checkpointed,
+        None => together.checkpointed == 0,
+    }
+}
+
 async fn alone(path: &Path, busy: Duration) -> Result<Option<Standing>, Fault> {
-    ask(sqlite::without_log(path, busy).await?).await
+    match ask(sqlite::without_log(path, busy).await?).await {
+        // The table itself is only in the log.
+        Err(Fault::Sql(error)) if sqlite::condition(&error) == Condition::Refused => Ok(None),
+        standing => standing,
+    }
 }
 
 async fn together(path: &Path, busy: Duration) -> Result<Option<Standing>, Fault> {

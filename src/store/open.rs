@@ -184,7 +184,10 @@ impl Opening<'_> {
         looking.close().await.map_err(Fault::from).map_err(failed)?;
         let mut connection = sqlite::writer(self.path, busy).await.map_err(failed)?;
         let failed = |fault: Fault| fault.during("bring the history's schema up to date", self.path);
-        migrate::run(&mut connection, self.path).await.map_err(failed)?;
+        if let Err(fault) = migrate::run(&mut connection, self.path).await {
+            drop_needless_copy(&mut connection, self.path, migrated).await;
+            return Err(failed(fault));
+        }
         // What a crash left in the log goes into the file now, while nobody waits.
         let whole = sqlite::checkpoint(&mut connection, true).await.map_err(failed)?;
         Ok(Ready { connection, whole, migrated })
@@ -261,6 +264,14 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 
 async fn lock(path: PathBuf) -> Result<(Sidecar, bool)> {
     tokio::task::spawn_blocking(move || Sidecar::lock(&path)).await.map_err(|_| Error::Closed)?
+}
+
+/// A migration that changed nothing needs no copy: one for each restart in vain would fill the disk.
+async fn drop_needless_copy(connection: &mut Connection, path: &Path, migrated: Option<Migrated>) {
+    let Some(migrated) = migrated else { return };
+    if migrate::look(connection, path).await.is_ok_and(|found| found == Found::History(migrated.from)) {
+        let _ = std::fs::remove_file(migrated.copy);
+    }
 }
 
 fn has_content(path: &Path) -> bool {

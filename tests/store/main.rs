@@ -8,6 +8,7 @@ mod history;
 mod hostile;
 mod jobs;
 mod migrations;
+
 mod opening;
 mod removals;
 mod restored;

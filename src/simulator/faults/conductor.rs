@@ -3,22 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use super::{Action, Faults, Moment, Now, Order, State, World};
 use crate::clock::SharedClock;
 use crate::simulator::context::Shared;
+use crate::simulator::model::Release;
 
 /// Waits for the moments of the plan and carries them out, until the returned future is dropped. No moment ahead costs nothing: no
 /// sleeper is registered with the clock.
 ///
-/// `current` gives the server's present life; orders for the server go to `orders`, each with the time to wait before it.
-pub async fn conduct(
-    clock: SharedClock,
-    faults: Arc<Faults>,
-    current: impl Fn() -> Arc<Shared>,
-    orders: UnboundedSender<(Order, Duration)>,
-) {
+/// `current` gives the server's present life, if it is alive; orders for the server go to its operator.
+pub async fn conduct(clock: SharedClock, faults: Arc<Faults>, current: impl Fn() -> Option<Arc<Shared>>) {
     loop {
         let news = faults.news.notified();
         match faults.next_moment(Now::of(&*clock)) {
@@ -30,9 +24,13 @@ pub async fn conduct(
         }
         let _busy = clock.activity().hold();
         let now = Now::of(&*clock);
-        for order in current().step(|world| faults.on_time(world, now)) {
-            // Nobody listens only while the simulator is being dropped.
-            let _ = orders.send(order);
+        // What happens to a dead server's world is lost on it, but orders are not.
+        let orders = match current() {
+            Some(shared) => shared.step(|world| faults.on_time(world, now)),
+            None => faults.on_time(&mut World::new(Release::NEWEST, 0), now),
+        };
+        for (order, delay) in orders {
+            faults.order(order, delay);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! 3. Before each disk of a snapshot: [`Faults::on_disk`].
 //! 4. Whenever free space is computed: [`Faults::squeeze`].
 //! 5. Whenever `event.next` is asked: [`Faults::events_lost`].
+//! 6. Around a call: [`Faults::give_orders`], so that whoever operates the server ([`Faults::operator`]) kills or restarts it.
 //!
 //! Faults that wait for their time are carried out by [`conduct`].
 
@@ -34,6 +35,7 @@ pub use garbage::{Garbage, Spoilt};
 pub use plan::{Action, Match, Moment, Order, Plan, Rule, Trigger, When};
 pub use skew::ServerClock;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::error::{ApiError, ApiResult};
 use super::value::{Ref, Value};
@@ -135,6 +137,21 @@ pub struct Faults {
     state: Mutex<State>,
     /// Wakes the conductor when faults were added.
     news: Notify,
+    orders: Orders,
+}
+
+/// Orders for the server on their way to whoever operates it.
+#[derive(Debug)]
+struct Orders {
+    sender: UnboundedSender<(Order, Duration)>,
+    receiver: Mutex<Option<UnboundedReceiver<(Order, Duration)>>>,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver: Mutex::new(Some(receiver)) }
+    }
 }
 
 #[derive(Debug)]
@@ -266,6 +283,25 @@ impl Faults {
     /// A number that grows when `event.next` must answer EVENTS_LOST to sessions that were there before.
     pub fn events_lost(&self) -> u64 {
         self.lock().losses
+    }
+
+    /// Passes on what the faults that struck a call order for the server: before and during the call, or after it.
+    pub fn give_orders(&self, strikes: &Strikes, after: bool) {
+        for (when, order, delay) in &strikes.orders {
+            if (*when == When::After) == after {
+                self.order(order.clone(), *delay);
+            }
+        }
+    }
+
+    /// Orders something for the server, to be done after `delay`. Without an operator nothing happens.
+    pub fn order(&self, order: Order, delay: Duration) {
+        let _ = self.orders.sender.send((order, delay));
+    }
+
+    /// Takes the office of the operator, once: whoever holds the receiver carries out the orders.
+    pub fn operator(&self) -> Option<UnboundedReceiver<(Order, Duration)>> {
+        self.orders.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// By how much the server's wall clock is wrong.

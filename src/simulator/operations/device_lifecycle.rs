@@ -64,6 +64,9 @@ pub fn check_vdi(world: &World, vdi: &str, operation: &str) -> ApiResult<()> {
         return Err(ApiError::new("SR_HAS_NO_PBDS", [&*sr]));
     }
     check_attached(world, vdi, operation)?;
+    if operation != "forget" && world.durable.is_missing(&database.text("VDI", vdi, "uuid")) {
+        return Err(ApiError::new("SR_BACKEND_FAILURE_46", ["", "The VDI is not available [opterr=VDI not found]", ""]));
+    }
     check_vdi_kind(world, vdi, &sr, operation)
 }
 

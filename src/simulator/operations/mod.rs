@@ -30,6 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::durability;
 use super::error::{ApiError, ApiResult};
 use super::value::{Ref, Text, Value};
 
@@ -248,6 +249,10 @@ fn of_pool(method: &str) -> Option<Handler> {
         "VM_appliance.start" => handler!(appliances::start),
         "VM_appliance.clean_shutdown" | "VM_appliance.hard_shutdown" | "VM_appliance.shutdown" => handler!(appliances::stop),
         "VM_appliance.assert_can_be_recovered" => handler!(vm::assert_can_be_recovered),
+        "pool.sync_database" => handler!(durability::sync_database),
+        "pool.designate_new_master" => handler!(durability::designate_new_master),
+        "pool.emergency_transition_to_master" => handler!(durability::emergency_transition_to_master),
+        "host.restart_agent" => handler!(durability::restart_agent),
         "host.get_servertime" | "host.get_server_localtime" => handler!(hosts_calls::get_servertime),
         "host.enable" | "host.disable" => handler!(hosts_calls::switch),
         "host.evacuate" => handler!(hosts_calls::evacuate),

@@ -8,6 +8,7 @@ use super::locks::{Hold, holding};
 use super::vdi::work;
 use super::vm::given;
 use crate::simulator::context::Context;
+use crate::simulator::durability;
 use crate::simulator::error::{ApiError, ApiResult};
 use crate::simulator::storage::{collector, ledger};
 use crate::simulator::value::{Ref, Text, Value};
@@ -21,7 +22,10 @@ pub async fn scan(context: Arc<Context>, args: Args) -> ApiResult {
     let sr = args.reference(0)?;
     holding(&context, &[Hold::sr(&sr, "scan")], async {
         work(&context, "SR.scan", &sr).await;
-        context.step(|world| ledger::scan(world, &sr, context.shared.clock.elapsed()));
+        context.step(|world| {
+            durability::scanned(world, &sr, context.shared.clock.elapsed());
+            ledger::scan(world, &sr, context.shared.clock.elapsed());
+        });
         Ok(())
     })
     .await?;

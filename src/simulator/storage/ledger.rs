@@ -39,6 +39,9 @@ pub fn adopt(world: &mut World, vdi: &str, now: Duration) {
     while world.database.exists("VDI", &at) {
         let uuid = world.database.text("VDI", &at, "uuid");
         let known = world.storage.volume(&uuid).is_some();
+        if !known && world.durable.is_missing(&uuid) {
+            return;
+        }
         if !known {
             let volume = imagine(world, &at, now);
             world.storage.insert(uuid.clone(), volume);
