@@ -9,6 +9,7 @@
 mod compare;
 mod events;
 mod folders;
+mod pending;
 mod replay;
 mod state;
 #[path = "../support/mod.rs"]

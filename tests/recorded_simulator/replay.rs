@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use xensnap::clock::SystemClock;
+use xensnap::clock::{SharedClock, SystemClock};
 use xensnap::simulator::options::User;
 use xensnap::simulator::value::Text;
 use xensnap::simulator::world::World;
@@ -38,10 +38,15 @@ pub struct Answer {
 impl Replay {
     /// Serves the world; the recorded user is `root` with the password `labpass`.
     pub async fn start(world: World) -> Self {
+        Self::start_with(world, Arc::new(SystemClock::new())).await
+    }
+
+    /// Serves the world by this clock.
+    pub async fn start_with(world: World, clock: SharedClock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let users = vec![User { name: "root".into(), password: "labpass".into(), role: None }];
         let options = Options { users, refusal_takes: Duration::ZERO, ..Options::default() };
-        let server = Server::start(options, Arc::new(SystemClock::new()), world, listener).await.unwrap();
+        let server = Server::start(options, clock, world, listener).await.unwrap();
         let address = server.address();
         Self { server, address, bindings: Bindings::default(), differences: Vec::new(), compared: 0 }
     }
