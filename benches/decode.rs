@@ -3,10 +3,13 @@
 //!
 //! Run with `cargo bench --bench decode`.
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
+#![allow(missing_docs, reason = "what criterion's macros declare")]
+#![allow(unsafe_code, reason = "a global allocator, to count with")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::io::BufReader;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -147,7 +150,7 @@ fn write_xml(out: &mut String, name: &str, value: &Value) {
         Value::Number(number) => drop(write!(out, "{number}")),
         Value::String(text) if name == "snapshot_time" => drop(write!(out, "<dateTime.iso8601>{text}</dateTime.iso8601>")),
         Value::String(text) => {
-            out.push_str(&text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"))
+            out.push_str(&text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"));
         }
         Value::Array(items) => {
             out.push_str("<array><data>");
@@ -176,14 +179,15 @@ fn decode(wire: Wire, answer: &str) -> Kept {
             kept.push((event.reference, vm));
         }
     });
-    let answer = wire::decode_seed(wire, answer.as_bytes(), Limits::default(), seed).expect("an answer");
+    let stream = BufReader::new(answer.as_bytes());
+    let answer = wire::decode_seed(wire, stream, Limits::default(), seed).expect("an answer");
     assert!(matches!(answer, Answer::Value(batch) if batch.events == RECORDS as u64));
     kept
 }
 
-/// The baseline for JSON: the whole document, from memory, without limits.
+/// The baseline for JSON: the whole document, from the same stream, without limits.
 fn json_document(answer: &str) -> Value {
-    serde_json::from_slice(answer.as_bytes()).expect("JSON")
+    serde_json::from_reader(BufReader::new(answer.as_bytes())).expect("JSON")
 }
 
 /// The baseline for XML: an element with its text and its children.
@@ -195,14 +199,16 @@ struct Element {
 }
 
 fn xml_document(answer: &str) -> Element {
-    let mut reader = quick_xml::Reader::from_str(answer);
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(answer.as_bytes()));
     let mut open = vec![Element::default()];
+    let mut buffer = Vec::new();
     loop {
-        match reader.read_event().expect("XML") {
+        buffer.clear();
+        match reader.read_event_into(&mut buffer).expect("XML") {
             Markup::Start(start) => open.push(Element { name: start.name().0.to_owned(), ..Element::default() }),
             Markup::Text(text) => open.last_mut().expect("an element").text.push_str(&text.into_inner()),
             Markup::GeneralRef(name) => {
-                open.last_mut().expect("an element").text.push_str(if &*name == "quot" { "\"" } else { "?" })
+                open.last_mut().expect("an element").text.push_str(if &*name == "quot" { "\"" } else { "?" });
             }
             Markup::End(_) => {
                 let closed = open.pop().expect("an element");

@@ -9,6 +9,7 @@
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
 //! | 3 | [`xenapi`] | the client: the only module that knows reqwest, JSON-RPC and XML-RPC | `domain`, `clock` |
+//! | 3 | [`store`] | the history: the only module that knows sqlx | `domain` |
 //! | 3 | [`simulator`] | a XenAPI server with its own codecs | `clock`; nothing of `xenapi` |
 //! | 3 | [`telemetry`] | tracing set-up | `domain` |
 //! | 3 | [`clock`] | wall time, hand-moved time, fast time | nothing |
@@ -20,5 +21,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod simulator;
+pub mod store;
 pub mod telemetry;
 pub mod xenapi;

@@ -2,7 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
+mod demo;
+mod doctor;
+mod out;
 mod simulator;
+mod target;
 
 use std::process::ExitCode;
 
@@ -22,6 +26,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Show snapshots being taken and removed on a simulated pool
+    Demo(demo::Args),
+    /// Check whether a pool can be worked with; changes nothing
+    Doctor(doctor::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
 }
@@ -36,6 +44,8 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     match verb {
+        Verb::Demo(args) => runtime.block_on(demo::run(args)),
+        Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
     }
 }

@@ -1,1 +1,3 @@
-//! placeholder
+//! Configuration: from files to values that cannot be wrong.
+
+pub mod pool;

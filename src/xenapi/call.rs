@@ -43,6 +43,8 @@ pub(super) struct Parts {
     pub(super) patience: Option<Duration>,
     /// The call means something within this login only.
     pub(super) only_login: Option<u64>,
+    /// The first parameter is the session itself.
+    pub(super) of_session: bool,
 }
 
 /// What request line and headers may have in all; the server's limit is 1024, and others need room too.
@@ -74,6 +76,7 @@ impl<R> Call<R> {
             answer_within: None,
             patience: None,
             only_login: None,
+            of_session: false,
         };
         Self { parts, result: PhantomData }
     }
@@ -103,6 +106,13 @@ impl<R> Call<R> {
     #[must_use]
     pub(super) fn answered_within(mut self, bound: Duration) -> Self {
         self.parts.answer_within = Some(bound);
+        self
+    }
+
+    /// The call is about the session it is made in.
+    #[must_use]
+    pub(super) fn of_own_session(mut self) -> Self {
+        self.parts.of_session = true;
         self
     }
 

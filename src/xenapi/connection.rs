@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address::Address;
 use super::error::{ConnectError, Problem};
 use super::failure::Failure;
 use super::login::Missed;
@@ -27,6 +26,7 @@ use super::transport::Transport;
 use super::trust::TrustError;
 use super::wire::Wire;
 use crate::clock::SharedClock;
+use crate::domain::address::Address;
 
 /// Which life of which server we are logged in to. Whoever keeps a copy of the pool's state reads it anew when this changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

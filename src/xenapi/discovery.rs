@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::address::Address;
 use super::connection::{Core, Link};
 use super::error::{ConnectError, Problem};
 use super::login::Missed;
 use super::members::{Origin, resolve};
+use crate::domain::address::Address;
 
 /// Hosts one round follows on other hosts' word; a pool has 64 members at most.
 const NAMED_AT_MOST: usize = 64;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::Address;
 use super::failure::{Failure, Kind};
 use super::fault::TransportError;
 use super::trust::TrustError;
 use super::wire::EncodeError;
+use crate::domain::address::Address;
 
 /// Why there is no connection to a pool.
 #[derive(Debug)]

@@ -95,11 +95,10 @@ impl EventCall {
     }
 
     fn parts(&self, wait: Duration) -> Parts {
-        let classes = self.classes.iter().cloned().map(Param::Str).collect();
         Call::<()>::read("event.from")
-            .with(Param::Set(classes))
-            .with(Param::Str(self.token.clone()))
-            .with(Param::Float(wait.as_secs_f64()))
+            .with(self.classes.iter().map(String::as_str).collect::<Param>())
+            .with(self.token.as_str())
+            .with(wait.as_secs_f64())
             .answered_within(wait + GRACE)
             .only_in_login(if self.is_at_start() { None } else { self.number })
             .parts

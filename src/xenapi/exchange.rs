@@ -64,8 +64,9 @@ impl Core {
         S: DeserializeSeed<'static> + Send + 'static,
         S::Value: Send + 'static,
     {
-        let mut params = Vec::with_capacity(parts.params.len() + 1);
+        let mut params = Vec::with_capacity(parts.params.len() + 2);
         params.push(link.session.param());
+        params.extend(parts.of_session.then(|| link.session.param()));
         params.extend_from_slice(&parts.params);
         let timeouts = &self.transport.timeouts;
         let usual = if parts.blocks { timeouts.blocking } else { timeouts.answer };

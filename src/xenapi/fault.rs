@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::address::Address;
 use super::failure::Kind;
 use super::trust::UntrustedCertificate;
 use super::wire::DecodeError;
+use crate::domain::address::Address;
 
 /// An exchange with one host that brought no answer.
 #[derive(Debug)]

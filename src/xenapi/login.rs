@@ -9,7 +9,6 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::address::Address;
 use super::connection::{Core, Incarnation, Link};
 use super::error::Problem;
 use super::failure::Failure;
@@ -19,6 +18,7 @@ use super::secret::{SessionRef, clean};
 use super::transport::{ExchangeError, Probed, Request};
 use super::types::Void;
 use super::wire::{Answer, DecodeError, Param, Wire};
+use crate::domain::address::Address;
 
 /// The version of the API we say we speak; servers note and ignore it.
 const API_VERSION: &str = "1.0";
@@ -217,7 +217,7 @@ impl Core {
                 tracing::warn!(%pool, %address, failure = %session.clean(failure), "the logout was refused; the server ends the session after a day");
             }
             Ok(Err(error)) => {
-                tracing::warn!(%pool, %address, %error, "the logout failed; the server ends the session after a day")
+                tracing::warn!(%pool, %address, %error, "the logout failed; the server ends the session after a day");
             }
             Err(_) => tracing::warn!(%pool, %address, "the logout was not answered; the server ends the session after a day"),
         }

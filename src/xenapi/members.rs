@@ -3,8 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::address::{Address, AddressError};
 use super::settings::Settings;
+use crate::domain::address::{Address, AddressError};
 
 /// A host as the pool's database names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The client: everything this program asks of a pool goes through here, and nothing outside knows which wire is in use.
 
-pub mod address;
 pub mod call;
+pub mod calls;
 mod connection;
 mod discovery;
 pub mod error;
@@ -24,7 +24,7 @@ pub mod trust;
 pub mod types;
 pub mod wire;
 
-pub use address::Address;
+pub use crate::domain::address::Address;
 pub use call::{Call, Safety};
 pub use connection::Incarnation;
 pub use error::{CallError, ConnectError, Problem};

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::address::Address;
 use super::call::Call;
 use super::connection::{Core, Incarnation};
 use super::error::{CallError, ConnectError, Problem};
 use super::members::KnownHost;
 use super::patience::Patience;
 use super::settings::Settings;
+use super::wire::Wire;
 use crate::clock::SharedClock;
+use crate::domain::address::Address;
 
 /// A pool that can be asked. Its session is opened when it is first needed and lives until [`Pool::logout`].
 #[derive(Clone)]
@@ -29,12 +30,12 @@ impl Pool {
     ///
     /// # Errors
     /// When the certificate settings are unusable, or no address is given.
-    pub fn open(settings: Settings, clock: SharedClock) -> Result<Pool, ConnectError> {
+    pub fn open(settings: Settings, clock: SharedClock) -> Result<Pool, Arc<ConnectError>> {
         let pool = settings.name.clone();
         if settings.addresses.is_empty() {
-            return Err(ConnectError { pool, problem: Problem::Internal("a pool without an address".to_owned()) });
+            return Err(Arc::new(ConnectError { pool, problem: Problem::Internal("a pool without an address".to_owned()) }));
         }
-        let core = Core::new(settings, clock).map_err(|error| ConnectError { pool, problem: error.into() })?;
+        let core = Core::new(settings, clock).map_err(|error| Arc::new(ConnectError { pool, problem: error.into() }))?;
         let core = Arc::new(core);
         Ok(Pool { _last: Arc::new(LastHandle(Arc::clone(&core))), core })
     }
@@ -79,6 +80,11 @@ impl Pool {
     /// Which life of which server we were last logged in to; `None` before the first login.
     pub fn incarnation(&self) -> Option<Incarnation> {
         self.core.incarnations().borrow().clone()
+    }
+
+    /// The wire in use with the server of the last login; `None` before it.
+    pub fn wire(&self) -> Option<Wire> {
+        self.incarnation().and_then(|incarnation| self.core.remembered_wire(&incarnation.address))
     }
 
     /// Tells of every new [`Incarnation`].

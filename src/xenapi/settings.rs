@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::address::Address;
 use super::trust::Trust;
 use super::wire::{Limits, Wire};
+use crate::domain::address::Address;
 
 /// How to reach one pool and as whom.
 ///

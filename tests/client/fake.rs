@@ -51,14 +51,13 @@ pub enum Reply {
     Hang,
     /// These bytes instead of an answer, then the end of the connection.
     Raw(Vec<u8>),
-    /// These bytes as the body of an HTTP answer with this status.
-    Http(u16, &'static str, Vec<u8>),
 }
 
 pub fn failure(words: &[&str]) -> Reply {
     Reply::Failure(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
+type HttpHandler = Arc<dyn Fn(Heard) -> Option<Vec<u8>> + Send + Sync>;
 type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
 type Handler = Arc<dyn Fn(Rpc) -> Later + Send + Sync>;
 
@@ -83,7 +82,7 @@ struct State {
     pool_uuid: String,
     members: Vec<String>,
     agent_start_time: String,
-    http: Option<Arc<dyn Fn(Heard) -> Option<Vec<u8>> + Send + Sync>>,
+    http: Option<HttpHandler>,
     down: Option<tokio::task::AbortHandle>,
 }
 
@@ -334,7 +333,6 @@ async fn serve(host: &Host, socket: impl AsyncRead + AsyncWrite + Unpin) -> Opti
                 socket.shutdown().await.ok()?;
                 return None;
             }
-            Reply::Http(status, kind, body) => write_http(&mut socket, status, kind, &body).await?,
             reply if xml => write_http(&mut socket, 200, "text/xml", xml_answer(&reply).as_bytes()).await?,
             reply => write_http(&mut socket, 200, "application/json", json_answer(&reply, json, &id).as_bytes()).await?,
         }

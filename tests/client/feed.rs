@@ -83,7 +83,7 @@ impl Feed {
     }
 
     /// How often everything was asked for.
-    pub fn from_the_start(&self) -> usize {
+    pub fn whole_readings(&self) -> usize {
         self.lock().asked.iter().filter(|(_, token)| token.is_empty()).count()
     }
 

@@ -46,7 +46,7 @@ async fn what_is_there_is_read_once_and_changes_are_followed() {
     feed.delete("vm", "OpaqueRef:b");
     assert_eq!(next(&mut changes).await, Change::Gone(EventClass::Vm, Ref::new("OpaqueRef:b")));
     assert_eq!(names(&inventory), ["gamma", "renamed"]);
-    assert_eq!((feed.from_the_start(), host.count("VM.get_all_records")), (1, 0));
+    assert_eq!((feed.whole_readings(), host.count("VM.get_all_records")), (1, 0));
     let read = inventory.read();
     let uuid: types::Uuid<Vm> = "00000000-0000-0000-0000-000000000003".parse().unwrap();
     assert_eq!(read.by_uuid(&uuid).unwrap().0, &Ref::<Vm>::new("OpaqueRef:c"));
@@ -70,7 +70,7 @@ async fn deletions_that_were_lost_are_noticed_by_the_count() {
     feed.put("vm", "OpaqueRef:a", vm(1, "alpha"));
     while next(&mut changes).await != Change::Resynchronised {}
     assert_eq!(names(&inventory), ["alpha"]);
-    assert_eq!(feed.from_the_start(), 2);
+    assert_eq!(feed.whole_readings(), 2);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_server_that_cannot_count_does_not_make_us_read_for_ever() {
         feed.put("vm", "OpaqueRef:c", vm(3, &format!("gamma{number}")));
         next(&mut changes).await;
     }
-    assert_eq!(feed.from_the_start(), 2);
+    assert_eq!(feed.whole_readings(), 2);
 }
 
 #[tokio::test]
@@ -121,16 +121,14 @@ async fn an_older_database_is_noticed_by_its_token() {
 async fn a_token_the_server_does_not_read_is_thrown_away() {
     let (host, feed, _pool, inventory) = followed().await;
     let mut changes = inventory.changes();
-    let again = Arc::clone(&host);
     let refused = Arc::new(std::sync::atomic::AtomicBool::new(false));
     // One refusal, then as before.
     host.on_later("event.from", move |rpc| {
-        let (again, refused) = (Arc::clone(&again), Arc::clone(&refused));
+        let refused = Arc::clone(&refused);
         async move {
             if !rpc.text(2).is_empty() && !refused.swap(true, std::sync::atomic::Ordering::SeqCst) {
                 return failure(&["EVENT_FROM_TOKEN_PARSE_FAILURE", rpc.text(2)]);
             }
-            let _ = &again;
             Reply::Value(json!({"events": [], "valid_ref_counts": {}, "token": "2,0"}))
         }
     });
@@ -155,8 +153,6 @@ async fn readers_see_the_old_state_until_the_new_one_is_complete() {
         _ => failure(&["EVENT_FROM_TOKEN_PARSE_FAILURE", "x"]),
     });
     feed.put("vm", "OpaqueRef:c", vm(3, "gamma"));
-    let mut settings = super::settings(&host);
-    settings.patience = Duration::ZERO;
     until("another reading was tried", || host.count("event.from") >= 4).await;
     assert!(names(&inventory).len() >= 2);
     assert_eq!(status.borrow_and_update().synchronisations, 1);
@@ -164,7 +160,7 @@ async fn readers_see_the_old_state_until_the_new_one_is_complete() {
 
 #[tokio::test]
 async fn without_events_everything_is_read_from_time_to_time() {
-    let clock = HandClock::new(chrono::Utc::now());
+    let clock = HandClock::new(START);
     let host = Host::start().await;
     let pool = Pool::open(settings(&host), Arc::new(clock.clone())).unwrap();
     host.on("event.from", |_| failure(&["MESSAGE_METHOD_UNKNOWN", "event.from"]));

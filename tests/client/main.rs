@@ -7,6 +7,7 @@ mod masters;
 mod sessions;
 mod tasks;
 mod tls;
+mod transfers;
 mod wires;
 
 use std::sync::Arc;
@@ -18,15 +19,18 @@ use xensnap::xenapi::failure::Kind;
 use xensnap::xenapi::settings::{Backoff, Settings};
 use xensnap::xenapi::{Call, CallError, Pool};
 
-/// The password every host takes.
-pub const PASSWORD: &str = "secret";
+/// When a hand-moved clock starts.
+const START: chrono::DateTime<chrono::Utc> = chrono::DateTime::UNIX_EPOCH;
 
-pub fn clock() -> SharedClock {
+/// The password every host takes.
+const PASSWORD: &str = "secret";
+
+fn clock() -> SharedClock {
     Arc::new(SystemClock::new())
 }
 
 /// Settings that reach `host` and wait a little for it.
-pub fn settings(host: &Host) -> Settings {
+fn settings(host: &Host) -> Settings {
     let mut settings = Settings::new("lab", host.address().parse().unwrap(), "root", PASSWORD.into());
     settings.originator = "xensnap|test".to_owned();
     settings.backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_millis(50) };
@@ -34,31 +38,31 @@ pub fn settings(host: &Host) -> Settings {
     settings
 }
 
-pub fn open(settings: Settings) -> Pool {
+fn open(settings: Settings) -> Pool {
     Pool::open(settings, clock()).unwrap()
 }
 
 /// A pool with one host that answers `VM.snapshot` and `VM.get_all`.
-pub async fn pool() -> (Arc<Host>, Pool) {
+async fn pool() -> (Arc<Host>, Pool) {
     let host = Host::start().await;
     let pool = open(settings(&host));
     (host, pool)
 }
 
-pub fn read() -> Call<Vec<String>> {
+fn read() -> Call<Vec<String>> {
     Call::read("VM.get_all")
 }
 
-pub fn snapshot() -> Call<String> {
+fn snapshot() -> Call<String> {
     Call::mutating("VM.snapshot").with(xensnap::xenapi::wire::Param::Str("OpaqueRef:vm".into()))
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T, CallError>) -> Kind {
+fn kind<T: std::fmt::Debug>(result: Result<T, CallError>) -> Kind {
     result.unwrap_err().kind()
 }
 
 /// Waits for `condition`, and fails after ten seconds.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;

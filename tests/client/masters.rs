@@ -164,7 +164,7 @@ async fn a_pool_that_is_away_is_waited_for_until_patience_ends() {
 
 #[tokio::test]
 async fn waiting_is_counted_on_the_clock() {
-    let clock = xensnap::clock::HandClock::new(chrono::Utc::now());
+    let clock = xensnap::clock::HandClock::new(START);
     let (host, _) = pool().await;
     host.stop_listening();
     let mut settings = settings(&host);

@@ -108,7 +108,8 @@ async fn a_broken_connection_does_not_cost_a_session() {
 async fn an_answer_that_never_comes_is_given_up() {
     let (host, _) = pool().await;
     let mut settings = settings(&host);
-    settings.timeouts.answer = Duration::from_millis(100);
+    settings.timeouts.connect = Duration::from_millis(200);
+    settings.timeouts.answer = Duration::from_millis(300);
     let pool = open(settings);
     host.on("VM.snapshot", |_| Reply::Hang);
     assert_eq!(kind(pool.call(snapshot()).await), Kind::Ambiguous);

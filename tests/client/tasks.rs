@@ -59,7 +59,7 @@ async fn a_task_costs_two_calls_and_shares_its_events_with_others() {
         assert_eq!(task.await.unwrap().unwrap(), Ref::new("OpaqueRef:5aa9b3ac-0e8e-7b2e-fe6b-c0854d6f2d35"));
     }
     assert_eq!((host.count("Async.VM.snapshot"), host.count("task.destroy"), host.count("task.get_record")), (20, 20, 0));
-    assert_eq!((feed.from_the_start(), feed.classes()), (1, vec!["task".to_owned()]));
+    assert_eq!((feed.whole_readings(), feed.classes()), (1, vec!["task".to_owned()]));
     let at_once = host.calls().iter().filter(|rpc| rpc.method == "event.from").count();
     assert!(at_once <= 41, "one stream, at most one answer per change: {at_once}");
 }
@@ -68,7 +68,7 @@ async fn a_task_costs_two_calls_and_shares_its_events_with_others() {
 async fn a_task_that_ended_before_its_reference_arrived_is_noticed() {
     let (host, feed, pool) = host_with_task().await;
     let first = pool.start(take()).await.unwrap();
-    until("the stream runs", || feed.from_the_start() == 1).await;
+    until("the stream runs", || feed.whole_readings() == 1).await;
     let events = Arc::clone(&feed);
     let (seen, told) = (Arc::clone(&host), Arc::clone(&feed));
     host.on_later("Async.VM.snapshot", move |_| {
@@ -136,7 +136,7 @@ async fn a_cancel_that_came_too_late_is_a_success() {
 
 #[tokio::test]
 async fn a_task_that_cannot_be_stopped_is_left_and_called_ambiguous() {
-    let clock = HandClock::new(chrono::Utc::now());
+    let clock = HandClock::new(START);
     let host = Host::start().await;
     let pool = Pool::open(settings(&host), Arc::new(clock.clone())).unwrap();
     host.on("event.from", |_| failure(&["MESSAGE_METHOD_UNKNOWN", "event.from"]));

@@ -70,7 +70,6 @@ async fn an_unknown_certificate_is_refused_with_the_line_that_would_accept_it() 
             pasted["fingerprints"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().parse().unwrap()).collect();
         open(settings.clone()).connected().await.unwrap();
     }
-    assert!(host.calls().iter().all(|rpc| rpc.text(1) != "" || rpc.method != "session.login_with_password"));
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! A small pool on a hand-moved clock, spoken to without sockets.
 #![allow(dead_code)]
 
+mod quick_clock;
+
 use std::future::Future;
 use std::sync::Arc;
 
-use chrono::{TimeZone, Utc};
 use tokio::net::TcpListener;
-use xensnap::clock::HandClock;
 use xensnap::simulator::codec::Rpc;
 use xensnap::simulator::error::{ApiError, ApiResult};
 use xensnap::simulator::model::Release;
@@ -14,6 +14,8 @@ use xensnap::simulator::operations::device_lifecycle::{update_sr, update_vm};
 use xensnap::simulator::value::{Ref, Value};
 use xensnap::simulator::world::World;
 use xensnap::simulator::{Options, Server};
+
+use quick_clock::QuickClock;
 
 pub const HOST: &str = "OpaqueRef:host";
 pub const EXT: &str = "OpaqueRef:ext";
@@ -45,7 +47,7 @@ const FEATURES: [&str; 15] = [
 /// A server under test.
 pub struct Pool {
     pub server: Server,
-    pub clock: HandClock,
+    pub clock: QuickClock,
     pub session: String,
 }
 
@@ -180,7 +182,7 @@ pub fn add_cd(world: &mut World, name: &str) {
 
 impl Pool {
     pub async fn start(world: World) -> Self {
-        let clock = HandClock::new(Utc.with_ymd_and_hms(2026, 11, 22, 16, 0, 0).unwrap());
+        let clock = QuickClock::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(Options::default(), Arc::new(clock.clone()), world, listener).await.unwrap();
         let login = ["root", "xensnap", "1.0", "test"].map(|text| Rpc::String(text.into())).to_vec();
@@ -203,6 +205,11 @@ impl Pool {
     /// Runs work while moving the clock.
     pub async fn run<F: Future>(&self, work: F) -> F::Output {
         self.clock.run(work).await
+    }
+
+    /// Lets time pass, in seconds.
+    pub async fn wait(&self, seconds: u64) {
+        self.clock.advance(std::time::Duration::from_secs(seconds)).await;
     }
 
     /// The reference in an answer.

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use xensnap::xenapi::wire::Wire;
 
 /// One recorded exchange.
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Folder and file, for messages.
-    pub name: String,
+    pub(crate) name: String,
     /// By the answer's content type; `None` for HTML and for silence.
-    pub wire: Option<Wire>,
+    pub(crate) wire: Option<Wire>,
     /// The method called.
-    pub method: String,
+    pub(crate) method: String,
     /// The answer's body; where the recording cut the exact body short, the pretty-printed one if that is whole.
-    pub body: Option<Vec<u8>>,
+    pub(crate) body: Option<Vec<u8>>,
     /// The exact body as far as the recording goes, where it was cut short.
-    pub cut: Option<Vec<u8>>,
+    pub(crate) cut: Option<Vec<u8>>,
 }
 
 /// What the recorder wrote where it cut: in full under an exact body.
@@ -23,12 +23,12 @@ const CUT: &str = "\n...[truncated";
 const CUT_EXACT: &str = "\n...[truncated in this transcript]";
 
 /// The folder of selected recordings that goes with the package.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded")
 }
 
 /// The folder of all recordings, where this machine has it.
-pub fn all() -> Option<PathBuf> {
+pub(crate) fn all() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let shared = std::env::var_os("XENSNAP_SHARED").map_or_else(beside, PathBuf::from);
     let transcripts = shared.join("xenapi/transcripts");
@@ -40,7 +40,7 @@ pub fn all() -> Option<PathBuf> {
 }
 
 /// Every exchange below a folder that was made over one of the two wires.
-pub fn exchanges(root: &Path) -> Vec<Exchange> {
+pub(crate) fn exchanges(root: &Path) -> Vec<Exchange> {
     let mut found: Vec<Exchange> = files(root).iter().filter_map(|path| read(root, path)).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found

@@ -14,7 +14,7 @@ use xensnap::xenapi::wire::{self, Answer, DecodeError, Limits, Wire};
 
 /// What an answer decoded to: its failure, or its value in the spelling of `Debug`, which shows every field.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Failure(Failure),
     Value(String),
 }
@@ -25,7 +25,7 @@ type Decoded = Result<Outcome, DecodeError>;
 ///
 /// # Panics
 /// When the method is not known here: every recorded method must be.
-pub fn decode(method: &str, wire: Wire, body: &[u8]) -> Decoded {
+pub(crate) fn decode(method: &str, wire: Wire, body: &[u8]) -> Decoded {
     let (class, name) = method.split_once('.').expect("a method has a class");
     match (class, name) {
         ("Async", _) => value::<Ref<Task>>(wire, body),

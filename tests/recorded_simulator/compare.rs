@@ -39,7 +39,8 @@ impl Bindings {
         bytes
     }
 
-    fn bind(&mut self, recorded: &str, simulated: &str) -> bool {
+    /// Lets one of the simulator's references or uuids stand for a recorded one; false when either stands for another already.
+    pub fn bind(&mut self, recorded: &str, simulated: &str) -> bool {
         let forth = self.recorded.entry(recorded.to_owned()).or_insert_with(|| simulated.to_owned());
         let back = self.simulated.entry(simulated.to_owned()).or_insert_with(|| recorded.to_owned());
         forth == simulated && back == recorded

@@ -7,7 +7,9 @@
 //! The whole set runs where the shared material is; a selection of it in `tests/fixtures/recorded_simulator` runs everywhere.
 
 mod compare;
+mod events;
 mod folders;
+mod pending;
 mod replay;
 mod state;
 #[path = "../support/mod.rs"]

@@ -50,7 +50,6 @@ impl Transcript {
         files.sort();
         files.iter().filter_map(|file| Self::read(file)).collect()
     }
-
 }
 
 fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -16,12 +16,12 @@ pub(super) struct Calendar<'a> {
 }
 
 impl<'a> Calendar<'a> {
-    pub fn new(zone: &'a Zone) -> Self {
+    pub(super) fn new(zone: &'a Zone) -> Self {
         Self { zone, segment: None }
     }
 
     /// The civil time of `at`.
-    pub fn civil(&mut self, at: DateTime<Utc>) -> NaiveDateTime {
+    pub(super) fn civil(&mut self, at: DateTime<Utc>) -> NaiveDateTime {
         match &self.segment {
             Some(segment) if segment.contains(at) => segment.civil(at),
             _ => self.segment.insert(self.zone.segment(at)).civil(at),

@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 
 use super::super::id::SnapshotUuid;
 use super::super::span::CalendarSpan;
@@ -70,6 +69,8 @@ struct Ahead<'a, F> {
     zone: &'a Zone,
     now: DateTime<Utc>,
     next_slot: &'a F,
+    /// The next slot of all.
+    next: Option<DateTime<Utc>>,
     /// The next slots, one after another.
     slots: Vec<DateTime<Utc>>,
     /// The first slot of each new period.
@@ -83,8 +84,8 @@ struct Ahead<'a, F> {
 
 impl<'a, F: Fn(DateTime<Utc>) -> Option<DateTime<Utc>>> Ahead<'a, F> {
     fn new(rules: &'a Rules, zone: &'a Zone, now: DateTime<Utc>, next_slot: &'a F) -> Self {
-        let (slots, starts) = (Vec::new(), Default::default());
-        Self { rules, zone, now, next_slot, slots, starts, last: 0, periods: [0; 5], newest: None }
+        let (next, slots, starts) = (next_slot(now), Vec::new(), Default::default());
+        Self { rules, zone, now, next_slot, next, slots, starts, last: 0, periods: [0; 5], newest: None }
     }
 
     fn expiry(&mut self, at: DateTime<Utc>, reasons: Reasons, pin: Option<Pin>) -> Expiry {
@@ -138,8 +139,7 @@ impl<'a, F: Fn(DateTime<Utc>) -> Option<DateTime<Utc>>> Ahead<'a, F> {
     fn by_period(&mut self, period: Period, at: DateTime<Utc>) -> Expiry {
         let needed = self.rules.of(period) as usize - self.periods[period as usize];
         self.periods[period as usize] += 1;
-        let next = (self.next_slot)(self.now);
-        if let Some(next) = next.filter(|next| self.key(period, *next) == self.key(period, at)) {
+        if let Some(next) = self.next.filter(|next| self.key(period, *next) == self.key(period, at)) {
             return Expiry::At(next);
         }
         while self.starts[period as usize].len() < needed {

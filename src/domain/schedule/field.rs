@@ -74,7 +74,7 @@ pub(super) struct Field {
 
 impl Field {
     /// Reads a field that begins at byte `at` of the expression.
-    pub fn parse(unit: &Unit, text: &str, at: usize) -> Result<Self, Fault> {
+    pub(super) fn parse(unit: &Unit, text: &str, at: usize) -> Result<Self, Fault> {
         let mut values = 0;
         let mut from = at;
         for item in text.split(',') {
@@ -88,7 +88,7 @@ impl Field {
     }
 
     /// The values in ascending order.
-    pub fn iter(self) -> impl Iterator<Item = u32> {
+    pub(super) fn iter(self) -> impl Iterator<Item = u32> {
         (0..64).filter(move |n| self.values & 1 << n != 0)
     }
 }

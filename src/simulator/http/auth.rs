@@ -55,6 +55,7 @@ pub fn release(exchange: &Exchange<'_>, caller: &Caller) {
 }
 
 async fn identify(exchange: &Exchange<'_>) -> Result<Option<Caller>, ApiError> {
+    await_master(exchange).await;
     if let Some(session) = exchange.head.param("session_id") {
         let session: Ref = session.into();
         let now = exchange.shared.clock.now();
@@ -68,6 +69,16 @@ async fn identify(exchange: &Exchange<'_>) -> Result<Option<Caller>, ApiError> {
     let session = sessions::login(exchange.shared, &exchange.front.host, &login).await?;
     let who = exchange.shared.step(|world| world.sessions.get(&session).cloned());
     Ok(who.map(|who| Caller { session, who, temporary: true }))
+}
+
+/// A member asks the master who it is, and waits for one that does not answer.
+async fn await_master(exchange: &Exchange<'_>) {
+    let master = exchange.shared.step(|world| world.master.clone());
+    let asks =
+        master != exchange.front.host && (exchange.head.param("session_id").is_some() || exchange.head.authorization.is_some());
+    if asks && exchange.shared.front(&master).is_some_and(|front| !front.is_up()) {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn fail_task(exchange: &Exchange<'_>, error: &ApiError) {

@@ -120,13 +120,13 @@ pub async fn take(context: &Context, holds: &[Hold]) -> ApiResult<()> {
 
 /// Releases locks, one after another; each release wakes all who wait.
 pub async fn release(context: &Context, holds: &[Hold]) {
-    for (at, hold) in holds.iter().enumerate() {
+    for hold in holds {
         let pause = context.step(|world| {
             hold.unmark(world, &context.task);
-            backoff::broadcast(world);
+            backoff::released(world, hold.class, &hold.object);
             between_releases(world)
         });
-        if at + 1 < holds.len() && !pause.is_zero() {
+        if !pause.is_zero() {
             context.work(pause).await;
         }
     }

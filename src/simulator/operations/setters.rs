@@ -62,11 +62,12 @@ pub async fn write(context: Arc<Context>, args: Args) -> ApiResult {
         }
         match target {
             Target::Set(field) => {
-                world.database.set(class, &object, field, args.0.get(1).cloned().unwrap_or_else(Value::void))?
+                let value = args.0.get(1).cloned().unwrap_or_else(Value::void);
+                world.database.set(class, &object, field, value)
             }
-            Target::Add(field) => add(world, class, &object, field, &args)?,
-            Target::Remove(field) => world.database.take(class, &object, field, &args.text(1)?)?,
-        }
+            Target::Add(field) => add(world, class, &object, field, &args),
+            Target::Remove(field) => world.database.take(class, &object, field, &args.text(1)?),
+        }?;
         refresh(world, class, &object);
         Ok(Value::void())
     })

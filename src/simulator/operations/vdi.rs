@@ -11,6 +11,7 @@ use crate::simulator::context::Context;
 use crate::simulator::error::{ApiError, ApiResult};
 use crate::simulator::storage::collector;
 use crate::simulator::storage::ledger::{self, Split};
+use crate::simulator::storage::volume::Volume;
 use crate::simulator::value::{Ref, Value, is_null};
 use crate::simulator::world::World;
 
@@ -135,7 +136,7 @@ pub async fn copy_into(context: &Context, vdi: &Ref, sr: &Ref, into: Option<Ref>
         let bytes = context.step(|world| {
             ledger::settle(world, vdi, context.shared.clock.elapsed());
             let uuid = world.database.text("VDI", vdi, "uuid");
-            let data = world.storage.volume(&uuid).map_or(0, |volume| volume.data());
+            let data = world.storage.volume(&uuid).map_or(0, Volume::data);
             world.storage.timings.moving(data, world.storage.timings.copy_bytes_per_second)
         });
         context.work(bytes).await;
@@ -147,10 +148,21 @@ pub async fn copy_into(context: &Context, vdi: &Ref, sr: &Ref, into: Option<Ref>
             world.database.check("VDI", vdi)?;
             world.database.check("VDI", &target)?;
             ledger::copy_content(world, vdi, &target, context.shared.clock.elapsed());
+            mark_content(world, vdi, &target)?;
             Ok(target)
         })
     })
     .await
+}
+
+/// Both disks bear the same mark for what they hold, which their snapshots and clones inherit.
+fn mark_content(world: &mut World, from: &Ref, to: &Ref) -> ApiResult<()> {
+    let known = world.database.map_text("VDI", from, "other_config", "content_id");
+    let content = known.unwrap_or_else(|| world.uuid());
+    for vdi in [from, to] {
+        world.database.put("VDI", vdi, "other_config", "content_id", Value::str(content.clone()))?;
+    }
+    Ok(())
 }
 
 async fn create_copy(context: &Context, vdi: &Ref, sr: &Ref) -> ApiResult<Ref> {
@@ -208,7 +220,7 @@ pub async fn create_in(
         work(context, "VDI.create", sr).await;
         context.step(|world| {
             let made = ledger::create(world, sr, size, fields)?;
-            for (key, value) in config.iter().flat_map(|map| map.members()) {
+            for (key, value) in config.iter().flat_map(Value::members) {
                 world.database.put("VDI", &made, "sm_config", key, value.clone())?;
             }
             update_vdi(world, &made);

@@ -33,7 +33,7 @@ pub async fn create(context: Arc<Context>, args: Args) -> ApiResult {
         {
             fields.push(("generation_id", fresh_generation_id(world)));
         }
-        if !record.member("other_config").is_some_and(|config| config.member("mac_seed").is_some()) {
+        if record.member("other_config").is_none_or(|config| config.member("mac_seed").is_none()) {
             let seed = world.uuid();
             let config = record.member("other_config").map(|config| config.members().to_vec()).unwrap_or_default();
             let seeded = std::iter::once(("mac_seed".into(), Value::str(seed))).chain(config).collect();

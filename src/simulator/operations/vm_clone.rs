@@ -83,7 +83,7 @@ pub async fn make_snapshot(context: &Context, vm: &Ref, name: &Text, ignored: &[
     };
     let time = context.step(|world| world.storage.timings.of("VM.record"));
     context.work(time).await;
-    let finished = context.step(|world| furnish(world, context, vm, &made, &drives, memory.as_ref(), true));
+    let finished = context.step(|world| furnish(world, context, (vm, &made), &drives, memory.as_ref(), true));
     if let Err(error) = finished {
         context.step(|world| destroy_vm(world, &made));
         drives.extend(memory.map(|disk| Drive { vbd: "".into(), disk: Some(disk) }));
@@ -150,8 +150,7 @@ fn reset(world: &World, vm: &str) -> Vec<(&'static str, Value)> {
 fn furnish(
     world: &mut World,
     context: &Context,
-    source: &Ref,
-    made: &Ref,
+    (source, made): (&Ref, &Ref),
     drives: &[Drive],
     memory: Option<&Ref>,
     snapshot: bool,
@@ -229,7 +228,7 @@ async fn duplicate(context: &Context, vm: &Ref, name: &Text, operation: &'static
         };
         let made = context.step(|world| {
             let made = clone_record(world, context, vm, name, operation, memory.is_some())?;
-            furnish(world, context, vm, &made, &drives, memory.as_ref(), false).map(|()| made)
+            furnish(world, context, (vm, &made), &drives, memory.as_ref(), false).map(|()| made)
         });
         if made.is_err() {
             drives.extend(memory.map(|disk| Drive { vbd: "".into(), disk: Some(disk) }));

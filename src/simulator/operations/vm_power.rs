@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Args;
 use super::clock::now;
-use super::copies::fresh_generation_id;
+use super::copies::{copy_row, fresh_generation_id};
 use super::device_lifecycle::update_vm;
 use super::hooks;
 use super::hosts;
@@ -106,9 +106,14 @@ fn run_on(world: &mut World, context: &Context, vm: &Ref, host: &Ref, paused: bo
     update_vm(world, vm);
 }
 
-/// A domain number that no VM has.
-fn next_domain(world: &World) -> i64 {
-    world.database.refs("VM").iter().map(|vm| world.database.int("VM", vm, "domid")).max().unwrap_or(0).max(0) + 1
+/// A domain number that no VM has or had; a loaded pool's domains count too.
+fn next_domain(world: &mut World) -> i64 {
+    if world.last_domain == 0 {
+        world.last_domain =
+            world.database.refs("VM").iter().map(|vm| world.database.int("VM", vm, "domid")).max().unwrap_or(0).max(0);
+    }
+    world.last_domain += 1;
+    world.last_domain
 }
 
 fn attach(world: &mut World, vm: &Ref) {
@@ -162,10 +167,16 @@ fn first_boot(world: &mut World, context: &Context, vm: &Ref) {
         let fresh = fresh_generation_id(world);
         let _ = world.database.set("VM", vm, "generation_id", fresh);
     }
-    let guest = world.database.text("VM", vm, "guest_metrics");
-    if world.database.exists("VM_guest_metrics", &guest) {
-        let _ = world.database.set("VM_guest_metrics", &guest, "last_updated", date);
-        let _ = world.database.set("VM_guest_metrics", &guest, "live", Value::Bool(true));
+    renew_guest_metrics(world, vm, date);
+}
+
+/// The guest of a new domain reports into a new object.
+fn renew_guest_metrics(world: &mut World, vm: &Ref, date: Value) {
+    let old = world.database.text("VM", vm, "guest_metrics");
+    let changes = vec![("last_updated", date), ("live", Value::Bool(true))];
+    if let Ok(new) = copy_row(world, "VM_guest_metrics", &old, changes) {
+        let _ = world.database.set("VM", vm, "guest_metrics", Value::str(new));
+        world.database.destroy("VM_guest_metrics", &old);
     }
 }
 
@@ -372,13 +383,13 @@ pub async fn save_memory(context: &Context, vm: &Ref) -> ApiResult<()> {
     work(context, "VM.suspend").await;
     let time = context.step(|world| world.storage.timings.moving(memory, world.storage.timings.memory_bytes_per_second));
     context.work(time).await;
-    if let Err(error) = context.check_cancelled().and_then(|()| context.step(|world| write_image(world, &sr, &image, memory))) {
+    if let Err(error) = context.step(|world| write_image(world, &sr, &image, memory)) {
         vdi::discard(context, &image).await;
         return Err(error);
     }
     context.step(|world| {
         settle_disks(world, context, vm);
-        let record = suspended_record(world, context, vm);
+        let record = suspended_record(world, vm);
         let _ = world.database.set("VM", vm, "suspend_VDI", Value::str(image.clone()));
         let _ = world.database.set("VM", vm, "last_booted_record", record);
         let _ = world.database.set("VM", vm, "power_state", Value::str("Suspended"));
@@ -422,18 +433,21 @@ fn suspend_sr(world: &World, vm: &Ref) -> ApiResult<Ref> {
 }
 
 /// What the server notes about a domain that it will build again from memory.
-fn suspended_record(world: &World, context: &Context, vm: &Ref) -> Value {
+fn suspended_record(world: &World, vm: &Ref) -> Value {
     let database = &world.database;
+    let metrics = database.text("VM", vm, "metrics");
+    let started = database.get("VM_metrics", &metrics, "start_time").and_then(Value::as_date).unwrap_or_default();
     let memory = |field| database.int("VM", vm, field);
     Value::str(format!(
         "{{\"last_create_time\":{}.0,\"xsdata\":{{}},\"vusbs\":[],\"vgpus\":[],\"pcis\":[],\"vifs\":[],\"vbds\":[],\"suspended\":true,\
          \"qemu_created\":false,\"memory_dynamic_max\":{},\"memory_dynamic_min\":{},\"shadow_multiplier\":1.0,\"vcpus\":{},\"built\":true,\
-         \"paused\":true,\"hvm\":true,\"uuid\":\"{}\"}}",
-        context.shared.clock.now().timestamp(),
+         \"paused\":true,\"hvm\":true,\"uuid\":\"{}\",\"domid\":{}}}",
+        started.timestamp(),
         memory("memory_dynamic_max"),
         memory("memory_dynamic_min"),
         memory("VCPUs_at_startup"),
         database.text("VM", vm, "uuid"),
+        memory("domid"),
     ))
 }
 
@@ -488,7 +502,6 @@ pub async fn load_memory(context: &Context, vm: &Ref, host: &Ref, paused: bool) 
     context.work(time).await;
     context.step(|world| {
         let _ = world.database.set("VM", vm, "suspend_VDI", Value::null());
-        let _ = world.database.set("VM", vm, "last_booted_record", Value::str(""));
         run_on(world, context, vm, host, paused);
     });
     vdi::discard(context, &image).await;

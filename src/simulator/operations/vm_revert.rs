@@ -88,7 +88,7 @@ fn assert_memory_reachable(world: &World, snapshot: &str) -> ApiResult<()> {
     if hosts.iter().any(|host| is_live(world, host) && is_plugged_on(world, &sr, host)) {
         return Ok(());
     }
-    Err(ApiError::new("HOST_NOT_LIVE", hosts.first().map(|host| host.to_string())))
+    Err(ApiError::new("HOST_NOT_LIVE", hosts.first().map(ToString::to_string)))
 }
 
 async fn go_back(context: &Context, snapshot: &Ref, vm: &Ref) -> ApiResult<()> {

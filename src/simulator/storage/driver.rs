@@ -1,6 +1,6 @@
 //! What the driver of an SR can do, and how it allocates. An `SM` row decides, where the pool has one; else the type's name.
 
-use crate::simulator::value::Text;
+use crate::simulator::value::{Text, Value};
 use crate::simulator::world::World;
 
 /// How an SR allocates space.
@@ -51,7 +51,7 @@ fn declared(world: &World, sr_type: &str) -> Option<Vec<Text>> {
     let database = &world.database;
     let row = database.refs("SM").into_iter().find(|sm| *database.text("SM", sm, "type") == *sr_type)?;
     let mut features = database.texts("SM", &row, "capabilities");
-    features.extend(database.get("SM", &row, "features").into_iter().flat_map(|map| map.members()).map(|(name, _)| name.clone()));
+    features.extend(database.get("SM", &row, "features").into_iter().flat_map(Value::members).map(|(name, _)| name.clone()));
     (!features.is_empty()).then_some(features)
 }
 

@@ -20,7 +20,7 @@ use super::value::Text;
 use backoff::Waiters;
 use collector::Collector;
 use content::Interned;
-use timings::Timings;
+pub use timings::Timings;
 use volume::Volume;
 
 /// The longest chain of VHDs, leaf included, that a driver takes a snapshot of (sm: vhdutil.py).

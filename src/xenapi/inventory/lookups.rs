@@ -26,7 +26,7 @@ impl Tables {
         let Some(record) = self.get(vm) else { return Vec::new() };
         let named = record.snapshots.iter().filter_map(|reference| Some((reference.clone(), Arc::clone(self.get(reference)?))));
         let mut snapshots: Vec<_> = named.filter(|(_, snapshot)| snapshot.is_a_snapshot && snapshot.snapshot_of == *vm).collect();
-        snapshots.sort_by(|(_, a), (_, b)| (a.snapshot_time, a.uuid).cmp(&(b.snapshot_time, b.uuid)));
+        snapshots.sort_by_key(|(_, snapshot)| (snapshot.snapshot_time, snapshot.uuid));
         snapshots
     }
 

@@ -6,7 +6,6 @@ mod error;
 mod hub;
 mod wait;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use hub::Watched;
 pub(super) use wait::destroy;
 
 use super::call::Call;
+use super::calls;
 use super::error::CallError;
 use super::pool::Pool;
 use super::records;
@@ -82,7 +82,7 @@ impl Pool {
     /// As [`Pool::call`].
     pub async fn find_by_tag(&self, key: &str, value: &str) -> Result<Vec<FoundTask>, CallError> {
         let key = format!("http:{key}");
-        let all: HashMap<Ref<records::Task>, records::Task> = self.call(Call::read("task.get_all_records")).await?;
+        let all = self.call(calls::all::<records::Task>()).await?;
         let tagged = all.into_iter().filter(|(_, task)| task.other_config.get(&key) == Some(value));
         let mut found: Vec<FoundTask> = tagged.map(|(reference, task)| FoundTask { reference, task }).collect();
         found.sort_by_key(|found| found.task.created);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::error::TaskError;
 use super::hub::{Heard, Stream, Watched};
-use crate::xenapi::call::Call;
+use crate::xenapi::calls;
 use crate::xenapi::error::{CallError, Refusal};
 use crate::xenapi::failure::Kind;
 use crate::xenapi::pool::Pool;
 use crate::xenapi::records::{Task, TaskStatus};
-use crate::xenapi::types::{Ref, Void};
+use crate::xenapi::types::Ref;
 
 /// With events, the record is read this often all the same.
 const LOOK: Duration = Duration::from_secs(20);
@@ -109,7 +109,7 @@ fn pause(stream: Stream, looks: u32) -> Duration {
 async fn look(pool: &Pool, watched: &mut Watched, method: &str, left: Duration) -> Result<Option<Arc<Task>>, Early> {
     watched.heard.mark_unchanged();
     let patience = left.min(pool.core.settings.patience);
-    match pool.call::<Task>(Call::read("task.get_record").with(&watched.reference).within(patience)).await {
+    match pool.call(calls::record(&watched.reference).within(patience)).await {
         Ok(task) if task.has_ended() => Ok(Some(Arc::new(task))),
         Ok(_) => {
             watched.under_way();
@@ -125,12 +125,12 @@ async fn look(pool: &Pool, watched: &mut Watched, method: &str, left: Duration) 
 }
 
 pub(super) async fn cancel(pool: &Pool, reference: &Ref<Task>) -> Result<(), CallError> {
-    pool.call::<Void>(Call::idempotent("task.cancel").with(reference)).await.map(|_| ())
+    pool.call(calls::task::cancel(reference)).await.map(|_| ())
 }
 
 /// Removes a finished task from the server, which would do so itself after an hour: failing at it matters to nobody.
 pub(crate) async fn destroy(pool: &Pool, reference: &Ref<Task>) {
-    let call = Call::<Void>::idempotent("task.destroy").with(reference).within(CLEAN_UP);
+    let call = calls::task::destroy(reference).within(CLEAN_UP);
     match pool.call(call).await {
         Ok(_) => {}
         Err(error) if error.kind() == Kind::NotFound => {}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::xenapi::address::Address;
+use crate::domain::address::Address;
 use crate::xenapi::error::CallError;
 use crate::xenapi::failure::{Failure, Kind};
 use crate::xenapi::fault::TransportError;

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::call::Call;
+use super::calls;
 use super::error::CallError;
 use super::pool::Pool;
 use super::records::Task;
-use super::types::{Ref, Void};
-use super::wire::{DecodeError, Param, task_result};
+use super::types::Ref;
+use super::wire::{DecodeError, task_result};
 
 /// A transfer that succeeded, as its task says.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +51,7 @@ struct Tracked {
 impl Tracked {
     async fn create(pool: &Pool, label: &str) -> Result<Self, CallError> {
         // A second one would only lie there until the server clears it away.
-        let call = Call::idempotent("task.create").with(Param::Str(label.to_owned())).with(Param::Str(String::new()));
-        let reference = pool.call(call).await?;
+        let reference = pool.call(calls::task::create(label, "")).await?;
         Ok(Self { pool: pool.clone(), reference, settled: false })
     }
 }
@@ -71,8 +70,8 @@ impl Drop for Tracked {
 
 /// Ends a task nobody waits for; destroying a pending one makes the server clear it away when it has ended.
 async fn give_up(pool: &Pool, reference: &Ref<Task>) {
-    for method in ["task.cancel", "task.destroy"] {
-        if let Err(error) = pool.call::<Void>(Call::idempotent(method).with(reference)).await {
+    for call in [calls::task::cancel(reference), calls::task::destroy(reference)] {
+        if let Err(error) = pool.call(call).await {
             tracing::debug!(pool = %pool.name(), %error, "the task of a transfer that was given up stays at the server");
         }
     }

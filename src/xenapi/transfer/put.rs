@@ -17,9 +17,8 @@ use tokio_util::bytes::{Bytes, BytesMut};
 use super::Transferred;
 use super::error::TransferError;
 use super::page::is_inner_failure;
-use super::request::{Asked, broken, outcome, refused, refused_with, request, sent_on};
+use super::request::{broken, outcome, refused, refused_with, request, sent_on};
 use super::what::Upload;
-use crate::xenapi::connection::Link;
 use crate::xenapi::fault::Fault;
 use crate::xenapi::pool::Pool;
 use crate::xenapi::transport::Body;
@@ -43,7 +42,7 @@ enum Answered {
     /// A success, as far as HTTP knows, with the body.
     Done(Vec<u8>),
     /// Another status.
-    Status(Body),
+    Status(Box<Body>),
 }
 
 impl Pool {
@@ -69,12 +68,14 @@ impl Pool {
         loop {
             let source = open().map_err(local)?;
             let progress = Arc::new(Progress::default());
-            let body = match self.put(what, &link, &asked, source, length, &progress).await {
+            let put = request(&self.core, &link, &asked, Method::PUT, target).header(CONTENT_LENGTH, length);
+            let put = put.body(reqwest::Body::wrap_stream(pieces(source, length, Arc::clone(&progress))));
+            let body = match self.put(put, &progress).await {
                 Ok(Answered::Done(body)) if is_inner_failure(&body) => {
                     return Err(refused_with(self, target, asked, 500, &body).await);
                 }
                 Ok(Answered::Done(_)) => return outcome(self, target, asked, progress.sent.load(Ordering::Relaxed)).await,
-                Ok(Answered::Status(body)) => body,
+                Ok(Answered::Status(body)) => *body,
                 Err(fault) => {
                     return Err(match progress.failure() {
                         Some(source) => local(source),
@@ -96,23 +97,13 @@ impl Pool {
     }
 
     /// One request, to the end of its answer.
-    async fn put<R: AsyncRead + Send + 'static>(
-        &self,
-        what: &Upload,
-        link: &Link,
-        asked: &Asked,
-        source: R,
-        length: u64,
-        progress: &Arc<Progress>,
-    ) -> Result<Answered, Fault> {
-        let body = reqwest::Body::wrap_stream(pieces(source, length, Arc::clone(progress)));
-        let request = request(&self.core, link, asked, Method::PUT, &what.0).header(CONTENT_LENGTH, length).body(body);
+    async fn put(&self, request: reqwest::RequestBuilder, progress: &Progress) -> Result<Answered, Fault> {
         let transport = &self.core.transport;
         let exchange = async {
             // The server answers before, while or after it reads; what bounds the wait is whether bytes still flow.
             let mut body = transport.stream(request, NEVER).await?;
             if body.status() != 200 {
-                return Ok(Answered::Status(body));
+                return Ok(Answered::Status(Box::new(body)));
             }
             Ok(Answered::Done(body.head_of_body(ANSWER).await?))
         };

@@ -11,8 +11,8 @@ use super::error::TransferError;
 use super::page::failure_in;
 use super::what::Target;
 use super::{Tracked, Transferred};
-use crate::xenapi::address::Address;
-use crate::xenapi::call::Call;
+use crate::domain::address::Address;
+use crate::xenapi::calls;
 use crate::xenapi::connection::{Core, Link};
 use crate::xenapi::error::{CallError, Refusal};
 use crate::xenapi::fault::{Fault, TransportError};
@@ -118,7 +118,7 @@ pub(super) async fn refused_with(pool: &Pool, target: &Target, mut asked: Asked,
 /// The failure of a task that has ended already; it is destroyed then.
 async fn failed_task(pool: &Pool, asked: &mut Asked) -> Option<TaskError> {
     let reference = &asked.tracked.reference;
-    let task: Task = pool.call(Call::read("task.get_record").with(reference)).await.ok().filter(Task::has_ended)?;
+    let task: Task = pool.call(calls::record(reference)).await.ok().filter(Task::has_ended)?;
     destroy(pool, reference).await;
     asked.tracked.settled = true;
     let failure = pool.core.clean(task.failure()?);

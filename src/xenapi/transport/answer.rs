@@ -62,7 +62,7 @@ impl Body {
     }
 
     /// The body may take as long as it likes in all, and `idle` between two pieces.
-    pub(crate) fn as_stream(mut self, idle: Duration) -> Self {
+    pub(crate) fn into_stream(mut self, idle: Duration) -> Self {
         self.ends = None;
         self.timeouts.idle = idle;
         self

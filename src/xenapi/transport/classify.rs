@@ -26,12 +26,13 @@ pub(crate) fn classify(error: reqwest::Error, connect: Duration) -> Fault {
     if let Some(tls) = find::<rustls::Error>(&error) {
         return tls_fault(tls.clone());
     }
-    match find::<io::Error>(&error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => Fault::Refused,
-        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            Fault::NoGreeting(io::Error::other(error))
-        }
-        _ => Fault::Unreachable(io::Error::other(error)),
+    let failed_with = |kinds: &[io::ErrorKind]| io_kinds(&error).any(|kind| kinds.contains(&kind));
+    if failed_with(&[io::ErrorKind::ConnectionRefused]) {
+        Fault::Refused
+    } else if failed_with(&[io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]) {
+        Fault::NoGreeting(io::Error::other(error))
+    } else {
+        Fault::Unreachable(io::Error::other(error))
     }
 }
 
@@ -61,6 +62,11 @@ fn without_answer(error: reqwest::Error) -> Fault {
 /// The first error of type `E` among the causes. An `io::Error` may carry another error inside, which is looked into as well.
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     chain(error).find_map(|cause| cause.downcast_ref::<E>())
+}
+
+/// The kinds of all I/O errors among the causes: libraries wrap them in one another.
+fn io_kinds<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = io::ErrorKind> + 'a {
+    chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -13,12 +13,12 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::de::DeserializeSeed;
 
-use super::address::Address;
 use super::fault::{Fault, TransportError};
 use super::settings::{Settings, Timeouts};
 use super::trust::TrustError;
 use super::wire::{Answer, EncodeError, Limits, Param, Wire, encode};
 use crate::clock::SharedClock;
+use crate::domain::address::Address;
 
 pub(super) use answer::Body;
 pub(super) use classify::classify;
@@ -111,10 +111,12 @@ impl Transport {
     /// Sends a request and waits for the head of its answer.
     async fn send(&self, request: reqwest::RequestBuilder, within: Duration) -> Result<Body, Fault> {
         let on_the_wire = self.clock.activity().request();
-        let fault = match tokio::time::timeout(within, request.send()).await {
+        // Connecting has a bound of its own, which must speak first: then nothing was sent.
+        let bound = within.max(self.timeouts.connect.saturating_add(Duration::from_millis(200)));
+        let fault = match tokio::time::timeout(bound, request.send()).await {
             Ok(Ok(response)) => return Ok(Body::new(response, self.timeouts, on_the_wire)),
             Ok(Err(error)) => classify(error, self.timeouts.connect),
-            Err(_) => Fault::Silent(within),
+            Err(_) => Fault::Silent(bound),
         };
         drop(on_the_wire.answered());
         Err(fault)
@@ -127,7 +129,7 @@ impl Transport {
 
     /// Sends a request whose answer is a stream: `idle` bounds the wait for its head, and that between two pieces.
     pub(super) async fn stream(&self, request: reqwest::RequestBuilder, idle: Duration) -> Result<Body, Fault> {
-        Ok(self.send(request, idle).await?.as_stream(idle))
+        Ok(self.send(request, idle).await?.into_stream(idle))
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
 use super::{Body, Transport};
-use crate::xenapi::address::Address;
+use crate::domain::address::Address;
 use crate::xenapi::failure::Failure;
 use crate::xenapi::fault::{Fault, TransportError};
 use crate::xenapi::wire::{Wire, encode};

@@ -1,7 +1,6 @@
 //! Which server is believed to be the one that was meant: a pinned certificate, or one that a known authority signed for this name.
 //! Nothing is trusted on first sight; a refusal carries the line that would have made it right.
 
-mod fingerprint;
 mod verifier;
 
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-pub use fingerprint::{Fingerprint, FingerprintError};
+pub use crate::domain::fingerprint::Fingerprint;
 pub use verifier::UntrustedCertificate;
 use verifier::{Authorities, Verifier};
 

@@ -1,16 +1,39 @@
 //! Maps. The rule: sorted slices, because a record's maps are small, many, and looked up far less often than they are kept.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::shared::Recent;
 use super::{Any, Ref, Shared};
 
-/// A (string to string) map, sorted by key.
+/// A (string to string) map, sorted by key. Short maps are probably shared with equal ones decoded on the same thread: a snapshot has
+/// the maps of its VM, and most drives have the same one.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct StringMap(Box<[(Shared, Shared)]>);
+pub struct StringMap(Arc<[Pair]>);
+
+type Pair = (Shared, Shared);
+
+thread_local! {
+    static RECENT: RefCell<Recent<[Pair]>> = const { RefCell::new(Recent::new()) };
+}
+
+/// Longer maps, and maps with longer values, are hardly ever equal.
+fn is_worth_sharing(pairs: &[Pair]) -> bool {
+    pairs.len() <= 4 && pairs.iter().all(|(key, value)| key.len() + value.len() <= 64)
+}
+
+fn shared(pairs: Vec<Pair>) -> StringMap {
+    let pairs = sorted(pairs);
+    if pairs.is_empty() || !is_worth_sharing(&pairs) {
+        return StringMap(pairs.into());
+    }
+    StringMap(RECENT.with_borrow_mut(|recent| recent.get(&pairs, |pairs| Arc::from(pairs))))
+}
 
 impl StringMap {
     /// The value of a key.
@@ -41,13 +64,13 @@ impl StringMap {
 
     /// Decodes a map and keeps only the pairs whose key is wanted; the values of the others are passed over.
     pub(crate) fn filtered<'de, D: Deserializer<'de>>(deserializer: D, wanted: fn(&str) -> bool) -> Result<Self, D::Error> {
-        pairs(deserializer, wanted).map(Self)
+        pairs(deserializer, wanted).map(shared)
     }
 }
 
 impl<K: Into<Shared>, V: Into<Shared>> FromIterator<(K, V)> for StringMap {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(sorted(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()))
+        shared(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 
@@ -113,12 +136,12 @@ impl<O: fmt::Debug> fmt::Debug for Operations<O> {
 
 impl<'de, O: Deserialize<'de>> Deserialize<'de> for Operations<O> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        pairs(deserializer, |_| true).map(Self)
+        pairs(deserializer, |_| true).map(|pairs| Self(sorted(pairs).into()))
     }
 }
 
 /// Sorted by key; of equal keys the last one counts.
-fn sorted<K: Ord, V>(mut pairs: Vec<(K, V)>) -> Box<[(K, V)]> {
+fn sorted<K: Ord, V>(mut pairs: Vec<(K, V)>) -> Vec<(K, V)> {
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     pairs.dedup_by(|later, earlier| {
         let same = later.0 == earlier.0;
@@ -127,11 +150,11 @@ fn sorted<K: Ord, V>(mut pairs: Vec<(K, V)>) -> Box<[(K, V)]> {
         }
         same
     });
-    pairs.into_boxed_slice()
+    pairs
 }
 
 /// Decodes the pairs whose key is wanted.
-fn pairs<'de, D, K, V>(deserializer: D, wanted: fn(&str) -> bool) -> Result<Box<[(K, V)]>, D::Error>
+fn pairs<'de, D, K, V>(deserializer: D, wanted: fn(&str) -> bool) -> Result<Vec<(K, V)>, D::Error>
 where
     D: Deserializer<'de>,
     K: for<'t> From<&'t str> + Ord,
@@ -140,7 +163,7 @@ where
     struct Pairs<K, V>(fn(&str) -> bool, PhantomData<(K, V)>);
 
     impl<'de, K: for<'t> From<&'t str> + Ord, V: Deserialize<'de>> Visitor<'de> for Pairs<K, V> {
-        type Value = Box<[(K, V)]>;
+        type Value = Vec<(K, V)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map")
@@ -154,7 +177,7 @@ where
                     None => drop(members.next_value::<serde::de::IgnoredAny>()?),
                 }
             }
-            Ok(sorted(pairs))
+            Ok(pairs)
         }
     }
 
@@ -190,6 +213,16 @@ mod tests {
     #[test]
     fn of_a_key_that_stands_twice_the_last_counts() {
         assert_eq!(map(r#"{"a":"1","b":"x","a":"2","a":"3"}"#), map(r#"{"a":"3","b":"x"}"#));
+    }
+
+    #[test]
+    fn equal_short_maps_share_memory() {
+        let pair = |map: &StringMap| map.0.as_ptr();
+        assert_eq!(pair(&map(r#"{"owner":""}"#)), pair(&map(r#"{"owner":""}"#)));
+        assert_ne!(pair(&map(r#"{"owner":""}"#)), pair(&map(r#"{"owner":"x"}"#)));
+        let long = format!(r#"{{"key":"{}"}}"#, "x".repeat(100));
+        assert_ne!(pair(&map(&long)), pair(&map(&long)));
+        assert_eq!(map(&long), map(&long));
     }
 
     #[test]

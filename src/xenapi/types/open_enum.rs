@@ -206,9 +206,14 @@ impl<'de, T: Known> serde::de::DeserializeSeed<'de> for Word<'_, T> {
 mod tests {
     use super::*;
 
-    open_enum! {
-        /// For the tests.
-        Colour { Red = "red", Green = "green", }
+    use colour::Colour;
+
+    #[expect(unreachable_pub, reason = "the macro declares what is public elsewhere")]
+    mod colour {
+        super::super::open_enum! {
+            /// For the tests.
+            Colour { Red = "red", Green = "green", }
+        }
     }
 
     fn set(json: &str) -> EnumSet<Colour> {

@@ -1,10 +1,13 @@
 //! Sets. The rule: sorted, because the server's order carries no meaning, and without spare capacity.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+use super::shared::Recent;
 use super::{Ref, Shared};
 
 /// A set of references.
@@ -56,9 +59,24 @@ impl<'de, T> Deserialize<'de> for RefSet<T> {
     }
 }
 
-/// A set of texts, for example tags.
+/// A set of texts, for example tags. Probably shared with equal ones decoded on the same thread: a snapshot has the tags of its VM.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct TextSet(Box<[Shared]>);
+pub struct TextSet(Arc<[Shared]>);
+
+thread_local! {
+    static RECENT: RefCell<Recent<[Shared]>> = const { RefCell::new(Recent::new()) };
+}
+
+/// Longer sets, and sets with longer texts, are hardly ever equal.
+const LONGEST: usize = 8;
+
+fn shared(texts: Vec<Shared>) -> TextSet {
+    let texts = sorted(texts);
+    if texts.is_empty() || texts.len() > LONGEST || texts.iter().any(|text| text.len() > 64) {
+        return TextSet(texts.into());
+    }
+    TextSet(RECENT.with_borrow_mut(|recent| recent.get(&texts, |texts| Arc::from(texts))))
+}
 
 impl TextSet {
     /// Whether a text is in the set.
@@ -90,13 +108,13 @@ impl fmt::Debug for TextSet {
 
 impl<T: Into<Shared>> FromIterator<T> for TextSet {
     fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
-        Self(sorted(texts.into_iter().map(Into::into).collect()))
+        shared(texts.into_iter().map(Into::into).collect())
     }
 }
 
 impl<'de> Deserialize<'de> for TextSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(|texts| Self(sorted(texts)))
+        Vec::deserialize(deserializer).map(shared)
     }
 }
 

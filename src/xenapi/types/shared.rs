@@ -4,7 +4,7 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -20,28 +20,17 @@ pub struct Shared(Arc<str>);
 /// Longer texts are not worth remembering.
 const LONGEST: usize = 64;
 
-/// How many texts are remembered per thread: a slot each, the newest wins. That bounds the memory, whatever a server sends.
-const SLOTS: usize = 4096;
-
 thread_local! {
-    static RECENT: RefCell<Vec<Option<Arc<str>>>> = const { RefCell::new(Vec::new()) };
+    static RECENT: RefCell<Recent<str>> = const { RefCell::new(Recent::new()) };
 }
 
 impl Shared {
     /// A text, shared with the last equal one that is remembered.
     pub fn new(text: &str) -> Self {
-        if text.len() > LONGEST {
-            return Self(text.into());
-        }
-        RECENT.with_borrow_mut(|recent| {
-            if recent.is_empty() {
-                recent.resize(SLOTS, None);
-            }
-            let slot = &mut recent[slot_of(text)];
-            match slot {
-                Some(known) if **known == *text => Self(Arc::clone(known)),
-                _ => Self(Arc::clone(slot.insert(text.into()))),
-            }
+        Self(if text.len() > LONGEST {
+            text.into()
+        } else {
+            RECENT.with_borrow_mut(|recent| recent.get(text, |text| Arc::from(text)))
         })
     }
 
@@ -51,9 +40,29 @@ impl Shared {
     }
 }
 
-fn slot_of(text: &str) -> usize {
-    let hash = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(text);
-    (hash % SLOTS as u64) as usize
+/// Values that were seen lately: a slot for each hash, the newest wins. That bounds the memory, whatever a server sends.
+pub(super) struct Recent<T: ?Sized>(Vec<Option<Arc<T>>>);
+
+/// How many values are remembered per kind and thread.
+const SLOTS: usize = 1024;
+
+impl<T: ?Sized + Hash + Eq> Recent<T> {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The remembered value that equals this one, or one made of it.
+    pub(super) fn get(&mut self, value: &T, make: impl FnOnce(&T) -> Arc<T>) -> Arc<T> {
+        if self.0.is_empty() {
+            self.0.resize(SLOTS, None);
+        }
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(value);
+        let slot = &mut self.0[(hash % SLOTS as u64) as usize];
+        match slot {
+            Some(known) if **known == *value => Arc::clone(known),
+            _ => Arc::clone(slot.insert(make(value))),
+        }
+    }
 }
 
 impl Deref for Shared {
@@ -160,7 +169,7 @@ mod tests {
         for number in 0..10 * SLOTS {
             Shared::new(&number.to_string());
         }
-        assert_eq!(RECENT.with_borrow(Vec::len), SLOTS);
+        assert_eq!(RECENT.with_borrow(|recent| recent.0.len()), SLOTS);
         assert_eq!(Shared::new("first"), first);
     }
 }

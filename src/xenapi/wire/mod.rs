@@ -66,6 +66,30 @@ pub enum Param {
     Map(Vec<(String, Param)>),
 }
 
+impl From<&str> for Param {
+    fn from(text: &str) -> Self {
+        Param::Str(text.to_owned())
+    }
+}
+
+impl From<String> for Param {
+    fn from(text: String) -> Self {
+        Param::Str(text)
+    }
+}
+
+impl From<bool> for Param {
+    fn from(value: bool) -> Self {
+        Param::Bool(value)
+    }
+}
+
+impl From<i64> for Param {
+    fn from(value: i64) -> Self {
+        Param::Int(value)
+    }
+}
+
 /// The largest request a server takes (xapi: `http_limit_max_rpc_size`).
 pub const MAX_REQUEST: usize = 300 * 1024;
 

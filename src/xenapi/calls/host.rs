@@ -1,0 +1,15 @@
+//! Hosts.
+
+use crate::xenapi::call::Call;
+use crate::xenapi::records::Host;
+use crate::xenapi::types::{Date, Ref};
+
+/// The host's clock, UTC.
+pub fn get_servertime(host: &Ref<Host>) -> Call<Date> {
+    Call::read("host.get_servertime").with(host)
+}
+
+/// The host's clock in its own time zone, which is what the server's own schedules go by.
+pub fn get_server_localtime(host: &Ref<Host>) -> Call<Date> {
+    Call::read("host.get_server_localtime").with(host)
+}
