@@ -31,6 +31,10 @@ pub fn find(method: &str) -> Option<Builtin> {
         "event.inject" => |context, _, args| Box::pin(event_inject(context, args)),
         "event.register" => |context, _, args| Box::pin(event_register(context, args)),
         "event.unregister" => |context, _, args| Box::pin(event_unregister(context, args)),
+        "event.next" => |context, _, _| Box::pin(async move { events::next(&context).await.map(Answer::from) }),
+        "event.get_current_id" => {
+            |context, _, _| Box::pin(async move { Ok(Value::Int(context.step(|world| events::current_id(world))).into()) })
+        }
         "task.create" => |context, _, args| Box::pin(task_create(context, args)),
         "task.destroy" => |context, _, args| Box::pin(task_destroy(context, args)),
         "task.cancel" => |context, _, args| Box::pin(task_cancel(context, args)),
@@ -110,18 +114,13 @@ fn subscriptions(args: &Args) -> ApiResult<Vec<Subscription>> {
 
 async fn event_register(context: Arc<Context>, args: Args) -> ApiResult<Answer> {
     let wanted = subscriptions(&args)?;
-    context.step(|world| {
-        world.registrations.entry(context.session.clone()).or_default().subscriptions.extend(wanted);
-    });
+    context.step(|world| events::register(world, &context.session, wanted));
     void()
 }
 
 async fn event_unregister(context: Arc<Context>, args: Args) -> ApiResult<Answer> {
     let unwanted = subscriptions(&args)?;
-    context.step(|world| {
-        let registration = world.registrations.entry(context.session.clone()).or_default();
-        registration.subscriptions.retain(|subscription| !unwanted.contains(subscription));
-    });
+    context.step(|world| events::unregister(world, &context.session, &unwanted));
     void()
 }
 

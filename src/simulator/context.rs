@@ -66,8 +66,12 @@ impl Shared {
         let mut world = locked(&self.world);
         let World { durable, database, .. } = &mut *world;
         durable.tick(self.clock.elapsed(), database);
+        let before = world.database.generation();
         let output = step(&mut world);
         let generation = world.database.generation();
+        if generation != before {
+            super::events::Queue::note_changes(&mut world, before, self.clock.now());
+        }
         let journal = world.database.take_journal();
         if !journal.is_empty() {
             locked(&self.ledger).add(self.clock.now(), actor, journal);

@@ -142,7 +142,7 @@ fn route(shared: &Arc<Shared>, request: &Request) -> ApiResult<Routed> {
         let text = format!("Internal API \"{method}\" call attempted with non-pool (external) session");
         return Err(ApiError::internal(text));
     }
-    if mode == CallMode::Async && !has_async(class, message) {
+    if mode == CallMode::Async && !message.asynchronous {
         let text = format!("No async mode for this operation (rpc: {method})");
         return Err(ApiError::new("Fault", [text]));
     }
@@ -240,13 +240,8 @@ fn check_session(shared: &Arc<Shared>, request: &Request, session: &Ref, _method
     Ok(Some((session.clone(), caller)))
 }
 
-/// Classes whose messages make no tasks and have no `Async.` form.
-const WITHOUT_ASYNC: [&str; 5] = ["session", "event", "task", "data_source", "blob"];
-
-/// Whether a message has an `Async.` form.
-pub fn has_async(class: &Class, message: &Message) -> bool {
-    message.asynchronous && !WITHOUT_ASYNC.contains(&&*class.name)
-}
+/// Classes whose calls are no tasks: their `Async.` form answers a reference that no object has.
+const WITHOUT_TASKS: [&str; 2] = ["task", "event"];
 
 async fn run(shared: &Arc<Shared>, request: Request, ready: Box<Ready>, hold: Hold) -> ApiResult<Answer> {
     let method: Text = format!("{}.{}", ready.class.name, ready.message.name).into();
@@ -275,7 +270,7 @@ fn make_task(shared: &Arc<Shared>, request: &Request, ready: &Ready) -> Ref {
         return task.clone();
     }
     let label = &request.call.method;
-    let in_database = has_async(ready.class, ready.message);
+    let in_database = ready.message.asynchronous && !WITHOUT_TASKS.contains(&&*ready.class.name);
     let task = NewTask {
         label,
         description: "",

@@ -3,15 +3,21 @@
 //! An answer lists messages, then all additions, then all changes, then all deletions. Changes of one object are one event with the
 //! newest record. The token moves only as far as events were shown.
 
+mod next;
+mod subscription;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use next::{Queue, Registration, current_id, heartbeat, next, note_message, register, unregister};
+pub use subscription::Subscription;
 
 use super::codec::answer::Record;
 use super::codec::answer::{Answer, Event, Events, Snapshot};
 use super::context::Context;
 use super::database::Database;
 use super::error::{ApiError, ApiResult};
-use super::model::{Class, Model, Release, release};
+use super::model::{Class, Model, Release};
 use super::value::{Ref, Text, Value};
 use super::world::World;
 
@@ -22,46 +28,6 @@ const LONGEST: f64 = 9_007_199.254_740_992;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Classes that have no events.
 const SILENT: [&str; 8] = ["session", "user", "data_source", "auth", "secret", "sr_stat", "probe_result", "vdi_nbd_server_info"];
-
-/// What a client wants to hear of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subscription {
-    /// Everything.
-    All,
-    /// A class, by its name in lower case.
-    Class(String),
-    /// One object.
-    Object(String, String),
-}
-
-impl Subscription {
-    /// Reads an entry of `classes`: `*`, `VM`, `vm/OpaqueRef:...`.
-    ///
-    /// # Errors
-    /// EVENT_SUBSCRIPTION_PARSE_FAILURE, which no text provokes in practice.
-    pub fn parse(text: &str) -> ApiResult<Self> {
-        Ok(match text.split_once('/') {
-            None if text == "*" => Subscription::All,
-            None => Subscription::Class(text.to_lowercase()),
-            Some((class, object)) => Subscription::Object(class.to_lowercase(), object.to_owned()),
-        })
-    }
-
-    fn class(&self) -> Option<&str> {
-        match self {
-            Subscription::All => None,
-            Subscription::Class(class) | Subscription::Object(class, _) => Some(class),
-        }
-    }
-
-    fn matches(&self, class: &str, reference: &str) -> bool {
-        match self {
-            Subscription::All => true,
-            Subscription::Class(name) => name == class,
-            Subscription::Object(name, object) => name == class && object == reference,
-        }
-    }
-}
 
 /// A point in the stream of events: the database's generation and that of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +165,14 @@ impl Batch {
 }
 
 fn event(id: u64, class: &Text, operation: &'static str, reference: &Ref, snapshot: Option<Snapshot>) -> Event {
-    Event { id: id.to_string().into(), class: class.clone(), operation, reference: reference.clone(), snapshot }
+    Event {
+        id: id.to_string().into(),
+        timestamp: "0.0".into(),
+        class: class.clone(),
+        operation,
+        reference: reference.clone(),
+        snapshot,
+    }
 }
 
 /// Messages are no rows; their events carry no generation.
@@ -248,18 +221,4 @@ pub fn inject(world: &mut World, class: &str, reference: &str) -> ApiResult<Valu
     let generation = world.database.generation();
     world.database.touch(&class.name, reference);
     Ok(Value::Str(Token { generation: generation.saturating_sub(1), messages: 0 }.text()))
-}
-
-/// What a session waits for in `event.next`.
-#[derive(Debug, Clone, Default)]
-pub struct Registration {
-    /// What it wants to hear of.
-    pub subscriptions: Vec<Subscription>,
-    /// The generation up to which it has heard everything.
-    pub seen: Option<Token>,
-}
-
-/// Whether the release has `event.from`.
-pub fn has_from(now: Release) -> bool {
-    now >= release("boston")
 }

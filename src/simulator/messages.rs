@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 
 use super::error::{ApiError, ApiResult};
+use super::events;
 use super::value::{Ref, Text, Value};
 use super::world::World;
 
@@ -143,7 +144,7 @@ pub fn create(world: &mut World, message: NewMessage<'_>, now: DateTime<Utc>) ->
     }
     let (reference, uuid) = (world.reference(), world.uuid());
     let generation = world.database.advance();
-    world.messages.kept.push_back(Message {
+    let message = Message {
         reference: reference.clone(),
         generation,
         uuid,
@@ -153,7 +154,9 @@ pub fn create(world: &mut World, message: NewMessage<'_>, now: DateTime<Utc>) ->
         obj_uuid: message.obj_uuid.into(),
         timestamp: now,
         body: message.body.into(),
-    });
+    };
+    events::note_message(world, "add", &message);
+    world.messages.kept.push_back(message);
     Ok(reference)
 }
 
@@ -162,7 +165,8 @@ pub fn create(world: &mut World, message: NewMessage<'_>, now: DateTime<Utc>) ->
 /// # Errors
 /// HANDLE_INVALID.
 pub fn destroy(world: &mut World, reference: &str) -> ApiResult<()> {
-    world.messages.remove(reference).ok_or_else(|| ApiError::handle_invalid("message", reference))?;
+    let message = world.messages.remove(reference).ok_or_else(|| ApiError::handle_invalid("message", reference))?;
+    events::note_message(world, "del", &message);
     let generation = world.database.advance();
     world.messages.deleted.push_back((generation, reference.into()));
     if world.messages.deleted.len() > 2 * DELETIONS_KEPT {

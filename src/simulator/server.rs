@@ -15,7 +15,7 @@ use super::http::{Listening, serve};
 use super::options::Options;
 use super::value::{Ref, Value};
 use super::world::World;
-use super::{messages, sessions, tasks};
+use super::{events, messages, sessions, tasks};
 use crate::clock::SharedClock;
 
 /// A running server.
@@ -104,6 +104,7 @@ fn collect_garbage(shared: &Arc<Shared>) {
                 sessions::collect(world, &collector.options.sessions, now);
                 tasks::collect(world, now);
                 messages::collect(world);
+                events::heartbeat(world, now);
             });
             collector.nudge();
         }

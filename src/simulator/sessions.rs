@@ -104,7 +104,7 @@ fn create(world: &mut World, host: &Ref, session: Session, now: DateTime<Utc>) -
 /// Ends a session; whoever waits in `event.from` with it is woken.
 pub fn end(world: &mut World, reference: &str) -> bool {
     world.database.destroy("session", reference);
-    world.registrations.remove(reference);
+    world.next_events.forget_session(reference);
     world.sessions.remove(reference).is_some() || world.local_sessions.remove(reference).is_some()
 }
 

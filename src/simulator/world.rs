@@ -44,8 +44,8 @@ pub struct World {
     pub task_sessions: HashMap<Ref, Ref>,
     /// The progress of tasks that the garbage collector saw pending for too long.
     pub probation: HashMap<Ref, f64>,
-    /// What sessions wait for in `event.next`.
-    pub registrations: HashMap<Ref, super::events::Registration>,
+    /// What `event.next` has to tell.
+    pub next_events: super::events::Queue,
     /// The host that answers as pool master.
     pub master: Ref,
     /// Chance, reproducible from the seed.
@@ -75,7 +75,7 @@ impl World {
             messages: super::messages::Messages::default(),
             task_sessions: HashMap::new(),
             probation: HashMap::new(),
-            registrations: HashMap::new(),
+            next_events: super::events::Queue::default(),
             master: super::value::NULL.into(),
             random: ChaCha8Rng::seed_from_u64(seed),
             last_domain: 0,

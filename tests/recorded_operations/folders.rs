@@ -15,14 +15,14 @@ use crate::replay::{Replay, read_answer};
 use crate::transcript::Transcript;
 
 /// What differs from run to run: dates, fresh generation ids, and sizes, which the recorded driver did not keep.
-const MASKS: [Mask; 3] = [Mask::Dates, Mask::Field("generation_id"), Mask::Field("physical_utilisation")];
+pub const MASKS: [Mask; 3] = [Mask::Dates, Mask::Field("generation_id"), Mask::Field("physical_utilisation")];
 
-fn exchanges(recordings: &Path, folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<Transcript> {
+pub fn exchanges(recordings: &Path, folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<Transcript> {
     Transcript::folder(&recordings.join(folder)).into_iter().filter(|exchange| wanted(&exchange.name)).collect()
 }
 
 /// Replays exchanges; what is drawn anew in each run is levelled inside of texts, too.
-async fn check_all(replay: &mut Replay, recorded: &[Transcript], masks: &[Mask]) {
+pub async fn check_all(replay: &mut Replay, recorded: &[Transcript], masks: &[Mask]) {
     for exchange in recorded {
         let request = replay.bindings.translate(&exchange.request);
         let mut stream = TcpStream::connect(replay.server.address()).await.unwrap();
@@ -63,13 +63,13 @@ fn without_number(text: &str, start: &str) -> String {
     out + rest
 }
 
-fn disk<'a>(device: &'a str, vdi: &'a str, sr: &'a str, name: &'a str, size: i64) -> Drive<'a> {
+pub fn disk<'a>(device: &'a str, vdi: &'a str, sr: &'a str, name: &'a str, size: i64) -> Drive<'a> {
     Drive { device, kind: "Disk", vdi, sr, name, size }
 }
 
-const CD: Drive = Drive { device: "3", kind: "CD", vdi: DISC, sr: ISO, name: "debian-lab.iso", size: 1 << 20 };
+pub const CD: Drive = Drive { device: "3", kind: "CD", vdi: DISC, sr: ISO, name: "debian-lab.iso", size: 1 << 20 };
 
-const MIB: i64 = 1 << 20;
+pub const MIB: i64 = 1 << 20;
 
 /// A copy of a VM under another reference, for exchanges that only need one of its kind.
 fn twin(world: &mut World, of: &Ref, reference: &str) -> Ref {
@@ -92,7 +92,7 @@ fn mac_of_snapshot(recordings: &Path, name: &str) -> Text {
 }
 
 /// A halted VM with two disks, and another like it.
-fn batch02(world: &mut World, recordings: &Path) -> Ref {
+pub fn batch02(world: &mut World, recordings: &Path) -> Ref {
     let drives = [
         disk("0", "OpaqueRef:0bdf2f86-5450-23e5-551f-ae431b3967b7", EXT, "batch02 disk 0", 256 * MIB),
         disk("1", "OpaqueRef:bb039163-9931-f57a-855f-5a29a168fa46", NFS, "batch02 disk 1", 256 * MIB),
@@ -133,7 +133,7 @@ async fn snapshot() {
 }
 
 /// What happened between two recordings without being recorded itself.
-async fn meanwhile(replay: &Replay, session: &str, method: &str, args: &[&str]) -> Value {
+pub async fn meanwhile(replay: &Replay, session: &str, method: &str, args: &[&str]) -> Value {
     let text = |text: &&str| match *text {
         "true" => Rpc::Bool(true),
         "false" => Rpc::Bool(false),
@@ -145,7 +145,7 @@ async fn meanwhile(replay: &Replay, session: &str, method: &str, args: &[&str]) 
 }
 
 /// Takes a snapshot that was not recorded, and lets it stand for the recorded one.
-async fn snapshot_as(replay: &mut Replay, session: &str, vm: &str, name: &str, recorded: &str) -> Ref {
+pub async fn snapshot_as(replay: &mut Replay, session: &str, vm: &str, name: &str, recorded: &str) -> Ref {
     let made = meanwhile(replay, session, "VM.snapshot", &[vm, name, "[]"]).await;
     let made = made.as_text().unwrap().clone();
     stands_for(replay, recorded, &made);
@@ -153,18 +153,13 @@ async fn snapshot_as(replay: &mut Replay, session: &str, vm: &str, name: &str, r
 }
 
 /// Lets an object stand for a recorded one.
-fn stands_for(replay: &mut Replay, recorded: &str, simulated: &str) {
+pub fn stands_for(replay: &mut Replay, recorded: &str, simulated: &str) {
     let clash = difference(&mut replay.bindings, &[], recorded.as_bytes(), simulated.as_bytes(), false);
     assert_eq!(clash, None);
 }
 
-/// The simulator's reference for a recorded one.
-fn own(replay: &Replay, recorded: &str) -> String {
-    String::from_utf8(replay.bindings.translate(recorded.as_bytes())).unwrap()
-}
-
 /// The disk in a VM's drive.
-fn disk_of(replay: &Replay, vm: &str, device: &str) -> Ref {
+pub fn disk_of(replay: &Replay, vm: &str, device: &str) -> Ref {
     replay.server.shared().step(|world| {
         let vbds = world.database.texts("VM", vm, "VBDs");
         let vbd = vbds.into_iter().find(|vbd| &*world.database.text("VBD", vbd, "userdevice") == device).unwrap();
@@ -172,11 +167,11 @@ fn disk_of(replay: &Replay, vm: &str, device: &str) -> Ref {
     })
 }
 
-const REVERTS: &str = "e6b5c385-a206-cdab-0ae9-cf0d0f465acb";
-const REV01: &str = "OpaqueRef:baadf6ae-0265-0d89-49ad-be5a6796cf47";
+pub const REVERTS: &str = "e6b5c385-a206-cdab-0ae9-cf0d0f465acb";
+pub const REV01: &str = "OpaqueRef:baadf6ae-0265-0d89-49ad-be5a6796cf47";
 
 /// rev01 runs, with two disks and a disc.
-fn rev01(recordings: &Path) -> World {
+pub fn rev01(recordings: &Path) -> World {
     let mut world = world(recordings, &[REVERTS]);
     let drives = [
         CD,
@@ -188,7 +183,7 @@ fn rev01(recordings: &Path) -> World {
 }
 
 /// The exchanges of a folder over one wire.
-fn over(recordings: &Path, folder: &str, wire: &str, wanted: impl Fn(&str) -> bool) -> Vec<Transcript> {
+pub fn over(recordings: &Path, folder: &str, wire: &str, wanted: impl Fn(&str) -> bool) -> Vec<Transcript> {
     exchanges(recordings, folder, |name| name.ends_with(wire) && wanted(name))
 }
 

@@ -5,6 +5,7 @@
 //! replayed in order. Everything must be the same but for references and uuids that the server made (they must differ consistently),
 //! and what each test names as masked.
 
+mod aftermath;
 #[path = "../recorded_simulator/compare.rs"]
 #[allow(dead_code)]
 mod compare;

@@ -49,7 +49,7 @@ pub const EXT: &str = "OpaqueRef:96ec64fc-abfa-fc4c-e90d-1b5f781578f6";
 pub const NFS: &str = "OpaqueRef:53dfda05-b0a5-71a5-0908-bedbc9879828";
 pub const ISO: &str = "OpaqueRef:763f5ceb-aa53-5c28-2a9d-e2bb92a4fc03";
 /// The disc that several VMs have in.
-pub const DISC: &str = "OpaqueRef:7817c194-ef18-6e9e-8fec-c76ca70ca64d";
+pub const DISC: &str = "OpaqueRef:7817c194-7686-5f30-0054-245fbd8c6dd6";
 
 /// Makes the VM of a recorded snapshot as it was when the snapshot was taken, with drives in the order of its VBDs.
 pub fn vm(world: &mut World, snapshot: &Rpc, mac: &str, drives: &[Drive]) -> Ref {

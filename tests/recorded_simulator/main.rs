@@ -7,6 +7,7 @@
 //! The whole set runs where the shared material is; a selection of it in `tests/fixtures/recorded_simulator` runs everywhere.
 
 mod compare;
+mod events;
 mod folders;
 mod replay;
 mod state;

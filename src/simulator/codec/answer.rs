@@ -48,6 +48,8 @@ pub struct Events {
 pub struct Event {
     /// The generation, as text; "0" for messages.
     pub id: Text,
+    /// Seconds since 1970 in `event.next`, "0.0" in `event.from`.
+    pub timestamp: Text,
     /// The class in lower case.
     pub class: Text,
     /// `add`, `mod` or `del`.
@@ -179,7 +181,8 @@ impl Events {
 }
 
 impl Event {
-    fn emit(&self, out: &mut impl Emit) {
+    /// Writes the event.
+    pub fn emit(&self, out: &mut impl Emit) {
         out.open_map();
         for (at, (key, value)) in self.heading().into_iter().enumerate() {
             out.key(at == 0, key);
@@ -200,7 +203,7 @@ impl Event {
     fn heading(&self) -> [(&'static str, &str); 5] {
         [
             ("id", &*self.id),
-            ("timestamp", "0.0"),
+            ("timestamp", &*self.timestamp),
             ("class", &*self.class),
             ("operation", self.operation),
             ("ref", &*self.reference),

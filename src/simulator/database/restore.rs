@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Dangling, Database, Row, column, facts, relations};
+use super::{Dangling, Database, Deletion, Row, column, facts, relations};
 use crate::simulator::model::Model;
 use crate::simulator::value::{Ref, Value, is_null};
 
@@ -32,6 +32,11 @@ impl Database {
         if let Some(row) = self.table_mut(class).rows.get_mut(reference) {
             Arc::make_mut(&mut row.values)[column] = value;
         }
+    }
+
+    /// Puts a deletion back; deletions of a class must come in the order they happened.
+    pub fn restore_deletion(&mut self, class: &str, reference: impl Into<Ref>, born: u64, deleted: u64) {
+        self.table_mut(class).deletions.push_back(Deletion { reference: reference.into(), created: born, deleted });
     }
 
     /// Ends restoring: reverse sets follow the references again, in the order they were restored in where they were right, and the

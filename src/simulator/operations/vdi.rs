@@ -148,10 +148,21 @@ pub async fn copy_into(context: &Context, vdi: &Ref, sr: &Ref, into: Option<Ref>
             world.database.check("VDI", vdi)?;
             world.database.check("VDI", &target)?;
             ledger::copy_content(world, vdi, &target, context.shared.clock.elapsed());
+            mark_content(world, vdi, &target)?;
             Ok(target)
         })
     })
     .await
+}
+
+/// Both disks bear the same mark for what they hold, which their snapshots and clones inherit.
+fn mark_content(world: &mut World, from: &Ref, to: &Ref) -> ApiResult<()> {
+    let known = world.database.map_text("VDI", from, "other_config", "content_id");
+    let content = known.unwrap_or_else(|| world.uuid());
+    for vdi in [from, to] {
+        world.database.put("VDI", vdi, "other_config", "content_id", Value::str(content.clone()))?;
+    }
+    Ok(())
 }
 
 async fn create_copy(context: &Context, vdi: &Ref, sr: &Ref) -> ApiResult<Ref> {

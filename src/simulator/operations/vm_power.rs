@@ -383,7 +383,7 @@ pub async fn save_memory(context: &Context, vm: &Ref) -> ApiResult<()> {
     work(context, "VM.suspend").await;
     let time = context.step(|world| world.storage.timings.moving(memory, world.storage.timings.memory_bytes_per_second));
     context.work(time).await;
-    if let Err(error) = context.check_cancelled().and_then(|()| context.step(|world| write_image(world, &sr, &image, memory))) {
+    if let Err(error) = context.step(|world| write_image(world, &sr, &image, memory)) {
         vdi::discard(context, &image).await;
         return Err(error);
     }
