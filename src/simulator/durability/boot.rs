@@ -75,7 +75,7 @@ fn replace(world: &mut World, copy: Copy, start: &Start, elapsed: Duration) {
 fn forget_volatile(world: &mut World) {
     world.sessions.clear();
     world.local_sessions.clear();
-    world.registrations.clear();
+    world.next_events = crate::simulator::events::Queue::default();
     world.task_sessions.clear();
     world.probation.clear();
     world.long_running.clear();
