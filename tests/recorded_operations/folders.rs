@@ -27,7 +27,7 @@ pub async fn check_all(replay: &mut Replay, recorded: &[Transcript], masks: &[Ma
         let request = replay.bindings.translate(&exchange.request);
         let mut stream = TcpStream::connect(replay.server.address()).await.unwrap();
         stream.write_all(&request).await.unwrap();
-        let mut answer = read_answer(&mut stream).await;
+        let mut answer = read_answer(&mut stream, &mut Vec::new()).await;
         answer.body = level(&answer.body);
         let levelled = Transcript { body: level(&exchange.body), ..exchange.clone() };
         replay.compare(&levelled, masks, &answer);
