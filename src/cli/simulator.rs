@@ -1,24 +1,27 @@
 //! `xensnap simulator`: a simulated pool to point a client at.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::out::say;
 use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::simulator::faults::{Faults, Plan};
 use crate::simulator::generate::{Recipe, generate};
 use crate::simulator::http::tls::Identity;
 use crate::simulator::model::Release;
 use crate::simulator::options::User;
+use crate::simulator::simulation::{Seat, Simulation};
 use crate::simulator::value::{Ref, Text};
 use crate::simulator::world::World;
-use crate::simulator::{Options, Server};
+use crate::simulator::{Options, pool_database, revive};
 
 /// Runs a simulated pool until SIGTERM or SIGINT.
 #[derive(Debug, ClapArgs)]
@@ -76,33 +79,72 @@ enum Tls {
 /// When a file cannot be read, the address is taken, or the release is unknown.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let release = release(&args)?;
-    let listeners = listen(&args).await?;
-    let world = world(&args, release, &listeners, clock.as_ref())?;
+    let faults = args.faults.as_deref().map(plan).transpose()?;
+    let mut world = world(&args, release(&args)?, clock.as_ref())?;
+    world.storage.timings.scale = args.storage_time.max(0.0);
+    let seats = seats(&args, &mut world)?;
     let options = options(&args)?;
     let fingerprint = options.tls.as_ref().map(Identity::fingerprint);
     let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let (server, addresses) = serve(options, clock, world, listeners).await?;
-    announce(&args, &addresses, fingerprint.as_deref())?;
+    let simulation = Simulation::start(options, clock, world, seats).await?;
+    if let Some(plan) = faults {
+        simulation.set_faults(plan);
+    }
+    announce(&args, &simulation.addresses(), fingerprint.as_deref());
     tokio::select! {
         _ = terminated.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for SIGINT")?,
     }
-    server.shutdown().await;
+    report(simulation.faults());
+    let world = simulation.shutdown().await;
+    if let Some(path) = &args.dump {
+        dump(&world, path).with_context(|| format!("cannot write the database to {}; choose another path", path.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One listener for each host. On a loopback address the members have addresses of their own and the master's port, so that
-/// HOST_IS_SLAVE names them as a real pool would; elsewhere they have the following ports.
-async fn listen(args: &Args) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    for number in 0..if args.pool_database.is_some() { 1 } else { args.hosts } {
-        let first = listeners.first().map_or(Ok(args.listen), TcpListener::local_addr)?;
-        let address = host_address(first, number);
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| format!("cannot listen on {address}; choose another one with --listen"))?);
+fn plan(path: &Path) -> anyhow::Result<Plan> {
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read the fault plan {}; check the path and its rights", path.display()))?;
+    Plan::parse(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+/// What the faults did, for whoever put them in.
+fn report(faults: &Faults) {
+    for fault in faults.reports() {
+        say!("fault {}: struck {} of {} times", fault.name, fault.struck, fault.met);
+        for effect in &fault.effects {
+            say!("  {} {}: {}", effect.at.format("%F %T"), effect.what, effect.effect);
+        }
     }
-    Ok(listeners)
+}
+
+fn dump(world: &World, path: &Path) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    pool_database::dump(&world.database, &world.kept, world.release, &mut file)?;
+    file.flush()
+}
+
+/// A socket for each host. On a loopback address the members have addresses of their own and the master's port, so that HOST_IS_SLAVE
+/// names them as a real pool would; elsewhere they have the following ports.
+fn seats(args: &Args, world: &mut World) -> anyhow::Result<Vec<Seat>> {
+    let mut seats: Vec<Seat> = Vec::new();
+    let mut names = Vec::new();
+    let mut first = args.listen;
+    for (number, host) in (0u16..).zip(revive::hosts(world)) {
+        let address = host_address(first, number);
+        let listener = std::net::TcpListener::bind(address);
+        let listener = listener.with_context(|| format!("cannot listen on {address}; choose another one with --listen"))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        if number == 0 {
+            first = address;
+        }
+        names.push(inner_name(first, address));
+        seats.push(Seat { host, listener });
+    }
+    revive::set_addresses(world, &names);
+    Ok(seats)
 }
 
 fn host_address(first: SocketAddr, number: u16) -> SocketAddr {
@@ -127,18 +169,27 @@ fn release(args: &Args) -> anyhow::Result<Option<Release>> {
     }
 }
 
-fn world(args: &Args, release: Option<Release>, listeners: &[TcpListener], clock: &dyn Clock) -> anyhow::Result<World> {
-    let sockets = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+fn world(args: &Args, release: Option<Release>, clock: &dyn Clock) -> anyhow::Result<World> {
+    if let Some(path) = &args.pool_database {
+        return load(path, release, args.seed).with_context(|| format!("cannot serve the pool database {}", path.display()));
+    }
     let recipe = Recipe {
         hosts: args.hosts.into(),
         vms: args.vms as usize,
         snapshots: args.snapshots.map(|count| count as usize),
         seed: args.seed,
         release: release.unwrap_or(Release::NEWEST),
-        addresses: sockets.iter().map(|socket| inner_name(sockets[0], *socket)).collect(),
         ..Recipe::default()
     };
     Ok(generate(&recipe, clock.now()))
+}
+
+fn load(path: &Path, release: Option<Release>, seed: u64) -> anyhow::Result<World> {
+    let loaded = pool_database::load(BufReader::new(File::open(path)?), release)?;
+    for damage in &loaded.damages {
+        tracing::warn!(%damage, "a value of the database could not be read");
+    }
+    Ok(revive::revive(loaded, seed)?)
 }
 
 fn options(args: &Args) -> anyhow::Result<Options> {
@@ -150,41 +201,25 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     Ok(Options { users: vec![user], tls, ..Options::default() })
 }
 
-async fn serve(
-    options: Options,
-    clock: SharedClock,
-    world: World,
-    listeners: Vec<TcpListener>,
-) -> anyhow::Result<(Server, Vec<SocketAddr>)> {
-    let master = world.master.clone();
-    let members: Vec<Ref> = world.database.refs("host").into_iter().filter(|host| *host != master).collect();
-    let mut listeners = listeners.into_iter();
-    let first = listeners.next().context("the pool has no host")?;
-    let server = Server::start(options, clock, world, first).await?;
-    let mut addresses = vec![server.address()];
-    for (host, listener) in members.iter().zip(listeners) {
-        addresses.push(server.listen(host, listener)?);
-    }
-    Ok((server, addresses))
-}
-
 /// Says where the pool is, and what to write into a configuration to use it.
-fn announce(args: &Args, addresses: &[SocketAddr], fingerprint: Option<&str>) -> anyhow::Result<()> {
+fn announce(args: &Args, hosts: &[(Ref, SocketAddr)], fingerprint: Option<&str>) {
     let scheme = if fingerprint.is_some() { "https" } else { "http" };
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "A simulated pool is ready; its master answers at {scheme}://{}", addresses[0])?;
-    for member in &addresses[1..] {
-        writeln!(out, "  member at {scheme}://{member}")?;
+    let (master, members) = match hosts {
+        [(_, master), members @ ..] => (*master, members),
+        [] => return,
+    };
+    say!("A simulated pool is ready; its master answers at {scheme}://{master}");
+    for (_, member) in members {
+        say!("  member at {scheme}://{member}");
     }
     if let Some(fingerprint) = fingerprint {
-        writeln!(out, "  certificate fingerprint (SHA-256): {fingerprint}")?;
+        say!("  certificate fingerprint (SHA-256): {fingerprint}");
     }
-    writeln!(out, "\nTo use it, put this into xensnap.toml:\n")?;
-    writeln!(out, "[[pool]]\nname = \"simulated\"\naddresses = [\"{scheme}://{}\"]", addresses[0])?;
-    writeln!(out, "username = {:?}\npassword = {:?}", args.user, args.password)?;
+    say!("\nTo use it, put this into xensnap.toml:\n");
+    say!("[[pool]]\nname = \"simulated\"\naddresses = [\"{scheme}://{master}\"]");
+    say!("username = {:?}\npassword = {:?}", args.user, args.password);
     if let Some(fingerprint) = fingerprint {
-        writeln!(out, "fingerprints = [\"sha256:{fingerprint}\"]")?;
+        say!("fingerprints = [\"sha256:{fingerprint}\"]");
     }
-    writeln!(out, "\nCtrl-C ends it.")?;
-    Ok(out.flush()?)
+    say!("\nCtrl-C ends it.");
 }

@@ -67,13 +67,15 @@ impl Address {
         self.port
     }
 
-    /// The same scheme and port on another host. `host` is a name or IP address as a server writes it: IPv6 with or without brackets.
+    /// The same scheme and port on another host. `host` is a name or IP address as a server writes it: IPv6 with or without brackets;
+    /// a port that it names (real servers name none) counts.
     ///
     /// # Errors
     /// When `host` is neither.
     pub fn on_host(&self, host: &str) -> Result<Address, AddressError> {
-        let host = check_host(host).map_err(|reason| AddressError { text: host.to_owned(), reason })?;
-        Ok(Address { scheme: self.scheme, host, port: self.port })
+        let parts = split_port(host).and_then(|(host, port)| Ok((check_host(host)?, port)));
+        let (host, port) = parts.map_err(|reason| AddressError { text: host.to_owned(), reason })?;
+        Ok(Address { scheme: self.scheme, host, port: port.unwrap_or(self.port) })
     }
 
     /// The host as it stands in a URL, IPv6 in brackets.
@@ -197,6 +199,7 @@ mod tests {
         assert_eq!(http.on_host("10.0.0.6").unwrap().to_string(), "http://10.0.0.6:8080");
         let tls: Address = "xen1".parse().unwrap();
         assert_eq!(tls.on_host("fd00::6").unwrap().to_string(), "https://[fd00::6]");
+        assert_eq!(tls.on_host("[fd00::6]:8444").unwrap().to_string(), "https://[fd00::6]:8444");
         assert!(tls.on_host("evil/path").is_err());
     }
 }

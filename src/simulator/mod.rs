@@ -26,6 +26,7 @@ pub mod operations;
 pub mod options;
 pub mod pool_database;
 pub mod rbac;
+pub mod revive;
 pub mod server;
 pub mod sessions;
 pub mod sexpr;

@@ -9,7 +9,7 @@ use serde::de::DeserializeSeed;
 use super::call::{Parts, Safety};
 use super::connection::{Core, Link};
 use super::error::{CallError, Problem, Refusal};
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::fault::{Fault, TransportError};
 use super::patience::Patience;
 use super::transport::{ExchangeError, Request};
@@ -117,8 +117,9 @@ impl Core {
             self.suspect(link);
         }
         if !error.fault.may_have_been_sent() {
-            let problem = Problem::Transport(error);
-            return Verdict::Again(CallError::NotConnected(Arc::new(self.error(problem))));
+            let passes = error.fault.kind() == Kind::Transient;
+            let error = CallError::NotConnected(Arc::new(self.error(Problem::Transport(error))));
+            return if passes { Verdict::Again(error) } else { Verdict::End(error) };
         }
         match (parts.may_be_repeated(), unreadable) {
             (false, _) => Verdict::End(CallError::Lost { method, source: error }),

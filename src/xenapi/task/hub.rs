@@ -12,6 +12,9 @@ use crate::xenapi::events::{EventCall, Polled};
 use crate::xenapi::records::{Event, EventOperation, Record, Task};
 use crate::xenapi::types::Ref;
 
+/// More tasks than a server keeps. What is forgotten beyond is found by reading.
+const KNOWN_AT_MOST: usize = 10_000;
+
 /// What was heard of a task.
 #[derive(Debug, Clone)]
 pub(super) enum Heard {
@@ -182,6 +185,9 @@ impl State {
                 let task = Arc::new(*task);
                 if let Some(entry) = self.watched.get(&reference) {
                     entry.heard.send_replace(heard_of(&task));
+                }
+                if self.known.len() >= KNOWN_AT_MOST {
+                    self.known.clear();
                 }
                 self.known.insert(reference, task);
             }

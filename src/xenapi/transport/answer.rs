@@ -28,21 +28,37 @@ pub(crate) struct Body {
     response: reqwest::Response,
     timeouts: Timeouts,
     ends: Option<Instant>,
-    exchange: Exchange,
+    in_flight: InFlight,
+    /// Held from the end of the body on.
+    at_work: Option<Hold>,
 }
 
-/// Where the exchange stands, as the clock has to know.
+/// Our half of an exchange, as the clock has to know it. However it ends, the answer is off the wire then: the server's half, which
+/// may end before or after, is counted by itself.
 #[derive(Debug)]
-enum Exchange {
-    OnTheWire(OnTheWire),
-    Read { _at_work: Hold },
-    Over,
+pub(super) struct InFlight(Option<OnTheWire>);
+
+impl InFlight {
+    pub(super) fn new(on_the_wire: OnTheWire) -> Self {
+        Self(Some(on_the_wire))
+    }
+
+    /// The answer has been read; the clock is held until the hold is dropped.
+    fn end(&mut self) -> Option<Hold> {
+        self.0.take().map(OnTheWire::answered)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        drop(self.end());
+    }
 }
 
 impl Body {
-    pub(super) fn new(response: reqwest::Response, timeouts: Timeouts, on_the_wire: OnTheWire) -> Self {
+    pub(super) fn new(response: reqwest::Response, timeouts: Timeouts, in_flight: InFlight) -> Self {
         let ends = Some(Instant::now() + timeouts.whole);
-        Self { response, timeouts, ends, exchange: Exchange::OnTheWire(on_the_wire) }
+        Self { response, timeouts, ends, in_flight, at_work: None }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -72,10 +88,7 @@ impl Body {
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
         let piece = self.next_piece().await;
         if !matches!(piece, Ok(Some(_))) {
-            self.exchange = match std::mem::replace(&mut self.exchange, Exchange::Over) {
-                Exchange::OnTheWire(on_the_wire) => Exchange::Read { _at_work: on_the_wire.answered() },
-                over => over,
-            };
+            self.at_work = self.in_flight.end().or(self.at_work.take());
         }
         piece
     }
@@ -130,7 +143,7 @@ impl Body {
         let (sender, receiver) = mpsc::channel(IN_BETWEEN);
         let decoder = tokio::task::spawn_blocking(move || decode(Pieces { current: Cursor::new(start.into()), receiver }));
         let broken = self.pump(sender).await;
-        let decoded = decoder.await.map_err(|error| Fault::Local(Box::new(error)))?;
+        let decoded = decoder.await.map_err(|error| Fault::Cut(Some(Box::new(error))))?;
         match broken {
             Some(fault) => Err(fault),
             None => decoded.map_err(Fault::Decode),

@@ -21,6 +21,7 @@ use crate::clock::SharedClock;
 use crate::domain::address::Address;
 
 pub(super) use answer::Body;
+use answer::InFlight;
 pub(super) use classify::classify;
 pub(super) use probe::Probed;
 
@@ -110,16 +111,14 @@ impl Transport {
 
     /// Sends a request and waits for the head of its answer.
     async fn send(&self, request: reqwest::RequestBuilder, within: Duration) -> Result<Body, Fault> {
-        let on_the_wire = self.clock.activity().request();
+        let in_flight = InFlight::new(self.clock.activity().request());
         // Connecting has a bound of its own, which must speak first: then nothing was sent.
         let bound = within.max(self.timeouts.connect.saturating_add(Duration::from_millis(200)));
-        let fault = match tokio::time::timeout(bound, request.send()).await {
-            Ok(Ok(response)) => return Ok(Body::new(response, self.timeouts, on_the_wire)),
-            Ok(Err(error)) => classify(error, self.timeouts.connect),
-            Err(_) => Fault::Silent(bound),
-        };
-        drop(on_the_wire.answered());
-        Err(fault)
+        match tokio::time::timeout(bound, request.send()).await {
+            Ok(Ok(response)) => Ok(Body::new(response, self.timeouts, in_flight)),
+            Ok(Err(error)) => Err(classify(error, self.timeouts.connect)),
+            Err(_) => Err(Fault::Silent(bound)),
+        }
     }
 
     /// A request that is no call.
