@@ -26,7 +26,14 @@ struct Bench {
 async fn bench(release: &str, wire: Option<Wire>) -> Bench {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let recipe = Recipe { hosts: 1, vms: 6, release: Release::parse(release).unwrap_or(Release::NEWEST), seed: 7, disk_size: Some(4 << 20), ..Recipe::default() };
+    let recipe = Recipe {
+        hosts: 1,
+        vms: 6,
+        release: Release::parse(release).unwrap_or(Release::NEWEST),
+        seed: 7,
+        disk_size: Some(4 << 20),
+        ..Recipe::default()
+    };
     let world = generate(&recipe, DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     let server = Server::start(Options::default(), Arc::clone(&clock), world, listener).await.unwrap();
     let address = format!("http://{}", server.address()).parse().unwrap();
@@ -68,14 +75,17 @@ async fn until(inventory: &Inventory, what: &str, condition: impl Fn(&Inventory)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_taken_seen_and_removed_on_every_release() {
-    for (release, wire) in [("5.6", Wire::Xml), ("6.2", Wire::Xml), ("7.2", Wire::Xml), ("8.2", Wire::Json), ("newest", Wire::Json)] {
+    for (release, wire) in
+        [("5.6", Wire::Xml), ("6.2", Wire::Xml), ("7.2", Wire::Xml), ("8.2", Wire::Json), ("newest", Wire::Json)]
+    {
         for forced in [None, Some(Wire::Xml)] {
             let bench = bench(release, forced).await;
             let inventory = bench.inventory().await;
             let vm = a_halted_vm(&inventory);
             let taken = bench.pool.start(calls::vm::snapshot(&vm, "by a test").tagged("xensnap", "nonce-1")).await.unwrap();
             let snapshot = taken.finish(Some(WAIT)).await.unwrap_or_else(|error| panic!("{release}: {error}"));
-            until(&inventory, "the snapshot", |inventory| inventory.read().snapshots_of(&vm).iter().any(|(s, _)| *s == snapshot)).await;
+            until(&inventory, "the snapshot", |inventory| inventory.read().snapshots_of(&vm).iter().any(|(s, _)| *s == snapshot))
+                .await;
             let disks = inventory.read().disks_of(&snapshot);
             assert!(disks.iter().all(|disk| disk.vdi.is_a_snapshot), "{release} {wire:?}");
             bench.pool.start(calls::vm::destroy(&snapshot)).await.unwrap().finish(Some(WAIT)).await.unwrap();
