@@ -43,6 +43,7 @@ impl Shared {
     /// A server's shared state.
     pub fn with_options(clock: SharedClock, mut world: World, options: Options) -> Self {
         world.database.keep_journal();
+        world.storage.faults = Some(Arc::clone(&options.faults));
         Self {
             clock,
             options,

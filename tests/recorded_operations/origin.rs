@@ -19,6 +19,10 @@ pub fn world(recordings: &Path, sessions: &[&str]) -> World {
     world.storage.timings = Timings::instant();
     // The recorded driver merged base copies at once, and only it did; nothing is merged during a replay.
     world.storage.collector.off = true;
+    // The seed pool was made anew between recordings: its own VMs have not the disc in.
+    for vbd in world.database.texts("VDI", DISC, "VBDs") {
+        world.database.destroy("VBD", &vbd);
+    }
     for session in sessions {
         state::session(&mut world, &format!("OpaqueRef:{session}"));
     }

@@ -2,7 +2,7 @@
 
 use super::vm_lifecycle::{in_progress, pairs};
 use crate::simulator::error::{ApiError, ApiResult};
-use crate::simulator::storage::driver;
+use crate::simulator::storage::driver::Features;
 use crate::simulator::value::{Text, Value, is_null};
 use crate::simulator::world::World;
 
@@ -53,6 +53,11 @@ const LIVE: [&str; 7] = ["snapshot", "clone", "mirror", "enable_cbt", "disable_c
 /// # Errors
 /// HANDLE_INVALID, or the first test that fails.
 pub fn check_vdi(world: &World, vdi: &str, operation: &str) -> ApiResult<()> {
+    let features = Features::of(world, &world.database.text("VDI", vdi, "SR"));
+    check_vdi_with(world, vdi, operation, &features)
+}
+
+fn check_vdi_with(world: &World, vdi: &str, operation: &str, features: &Features) -> ApiResult<()> {
     let database = &world.database;
     database.check("VDI", vdi)?;
     let current = pairs(database.get("VDI", vdi, "current_operations"));
@@ -67,7 +72,7 @@ pub fn check_vdi(world: &World, vdi: &str, operation: &str) -> ApiResult<()> {
     if operation != "forget" && world.durable.is_missing(&database.text("VDI", vdi, "uuid")) {
         return Err(ApiError::new("SR_BACKEND_FAILURE_46", ["", "The VDI is not available [opterr=VDI not found]", ""]));
     }
-    check_vdi_kind(world, vdi, &sr, operation)
+    check_vdi_kind(world, vdi, &sr, operation, features)
 }
 
 fn check_attached(world: &World, vdi: &str, operation: &str) -> ApiResult<()> {
@@ -88,7 +93,7 @@ fn check_attached(world: &World, vdi: &str, operation: &str) -> ApiResult<()> {
     }
 }
 
-fn check_vdi_kind(world: &World, vdi: &str, sr: &str, operation: &str) -> ApiResult<()> {
+fn check_vdi_kind(world: &World, vdi: &str, sr: &str, operation: &str, features: &Features) -> ApiResult<()> {
     let database = &world.database;
     let is = |field, value: &str| *database.text("VDI", vdi, field) == *value;
     let unsupported = || Err(ApiError::new("SR_OPERATION_NOT_SUPPORTED", [sr]));
@@ -107,7 +112,7 @@ fn check_vdi_kind(world: &World, vdi: &str, sr: &str, operation: &str) -> ApiRes
         }
     }
     let feature = VDI_OPERATIONS.iter().find(|(name, _)| *name == operation).and_then(|(_, feature)| *feature);
-    if feature.is_some_and(|feature| !driver::has_feature(world, sr, feature)) {
+    if feature.is_some_and(|feature| !features.has(feature)) {
         return unsupported();
     }
     if is("type", "cbt_metadata") && matches!(operation, "snapshot" | "clone" | "copy" | "resize" | "revert_from") {
@@ -154,10 +159,14 @@ pub fn is_plugged(world: &World, sr: &str) -> bool {
 /// # Errors
 /// HANDLE_INVALID, or the first test that fails.
 pub fn check_sr(world: &World, sr: &str, operation: &str) -> ApiResult<()> {
+    check_sr_with(world, sr, operation, &Features::of(world, sr))
+}
+
+fn check_sr_with(world: &World, sr: &str, operation: &str, features: &Features) -> ApiResult<()> {
     let database = &world.database;
     database.check("SR", sr)?;
     let feature = SR_OPERATIONS.iter().find(|(name, _)| *name == operation).and_then(|(_, feature)| *feature);
-    if feature.is_some_and(|feature| !driver::has_feature(world, sr, feature)) {
+    if feature.is_some_and(|feature| !features.has(feature)) {
         return Err(ApiError::new("SR_OPERATION_NOT_SUPPORTED", [sr]));
     }
     let current = pairs(database.get("SR", sr, "current_operations"));
@@ -180,15 +189,16 @@ pub fn update_vdi(world: &mut World, vdi: &str) {
     if is_null(vdi) || !world.database.exists("VDI", vdi) {
         return;
     }
-    let allowed: Vec<&str> =
-        VDI_OPERATIONS.iter().map(|(operation, _)| *operation).filter(|operation| offers_vdi(world, vdi, operation)).collect();
+    let features = Features::of(world, &world.database.text("VDI", vdi, "SR"));
+    let names = VDI_OPERATIONS.iter().map(|(operation, _)| *operation);
+    let allowed: Vec<&str> = names.filter(|operation| offers_vdi(world, vdi, operation, &features)).collect();
     let _ = world.database.set("VDI", vdi, "allowed_operations", Value::texts(allowed));
 }
 
-fn offers_vdi(world: &World, vdi: &str, operation: &str) -> bool {
+fn offers_vdi(world: &World, vdi: &str, operation: &str, features: &Features) -> bool {
     // A copy in progress empties the set although it would admit another.
     world.database.get("VDI", vdi, "current_operations").is_none_or(|map| map.members().is_empty())
-        && check_vdi(world, vdi, operation).is_ok()
+        && check_vdi_with(world, vdi, operation, features).is_ok()
         && match operation {
             "disable_cbt" => world.database.bool("VDI", vdi, "cbt_enabled"),
             "enable_cbt" => !world.database.bool("VDI", vdi, "cbt_enabled"),
@@ -204,7 +214,8 @@ pub fn update_sr(world: &mut World, sr: &str) {
     let plugged = is_plugged(world, sr);
     let fits = |operation: &str| operation != "destroy" || !plugged;
     let names = SR_OPERATIONS.iter().map(|(operation, _)| *operation).filter(|operation| fits(operation));
-    let allowed: Vec<&str> = names.filter(|operation| check_sr(world, sr, operation).is_ok()).collect();
+    let features = Features::of(world, sr);
+    let allowed: Vec<&str> = names.filter(|operation| check_sr_with(world, sr, operation, &features).is_ok()).collect();
     let _ = world.database.set("SR", sr, "allowed_operations", Value::texts(allowed));
 }
 

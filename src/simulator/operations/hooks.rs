@@ -2,8 +2,8 @@
 
 use crate::simulator::context::Context;
 use crate::simulator::error::ApiResult;
-use crate::simulator::faults::Now;
-use crate::simulator::value::Ref;
+use crate::simulator::faults::{Call, Instead, Now};
+use crate::simulator::value::{Ref, Value};
 
 /// Asked before each disk of a snapshot, checkpoint, clone or copy of a VM; `nth` counts from 1.
 ///
@@ -16,10 +16,24 @@ pub fn before_disk(context: &Context, vm: &Ref, nth: u64) -> ApiResult<()> {
     error.map_or(Ok(()), Err)
 }
 
-/// Asked before a VM's memory is written, for VM.suspend and inside a checkpoint.
+/// Asked before a VM's memory is written inside a checkpoint: a fault that refuses or delays VM.suspend strikes there, too.
 ///
 /// # Errors
 /// What the fault says.
-pub fn before_suspend(_context: &Context, _vm: &Ref) -> ApiResult<()> {
-    Ok(())
+pub async fn before_suspend(context: &Context, vm: &Ref) -> ApiResult<()> {
+    if &*context.method != "VM.checkpoint" {
+        return Ok(());
+    }
+    let faults = &context.shared.options.faults;
+    let now = Now::of(&*context.shared.clock);
+    let args = [Value::str(vm.clone())];
+    let call = Call { method: "VM.suspend", args: &args, originator: &context.caller.originator };
+    let strikes = context.step(|world| faults.on_call(world, call, now));
+    context.work(strikes.delay).await;
+    let outcome = match &strikes.instead {
+        Some(Instead::Refuse(error)) => Err(error.clone()),
+        _ => Ok(()),
+    };
+    faults.over(&strikes, &outcome.clone().map(|()| Value::void()));
+    outcome
 }

@@ -368,7 +368,7 @@ pub async fn suspend(context: Arc<Context>, args: Args) -> ApiResult {
 /// # Errors
 /// As [`suspend`].
 pub async fn save_memory(context: &Context, vm: &Ref) -> ApiResult<()> {
-    hooks::before_suspend(context, vm)?;
+    hooks::before_suspend(context, vm).await?;
     ask_guest(context, vm, &["feature-suspend"], "VM_FAILED_SUSPEND_ACKNOWLEDGMENT").await?;
     let (sr, size, memory) = context.step(|world| {
         let memory = world.database.int("VM", vm, "memory_static_max");

@@ -1,7 +1,7 @@
 //! The garbage collector of the storage driver: some time after a deletion it merges hidden VHDs that only one other stands on, one
 //! at a time in each SR, until chains are as short as they can be. It needs time in proportion to the data it moves, and can be stuck.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,6 +22,18 @@ pub struct Collector {
     /// True when it does nothing anywhere.
     pub off: bool,
     running: HashSet<Ref>,
+    /// Volumes that lost one of those that stood on them, by SR, in the order in which they will be looked at.
+    suspects: HashMap<Ref, VecDeque<Text>>,
+}
+
+impl Collector {
+    /// Remembers a volume that may be ready to be merged.
+    pub fn suspect(&mut self, sr: &str, uuid: Text) {
+        let suspects = self.suspects.entry(sr.into()).or_default();
+        if !suspects.contains(&uuid) {
+            suspects.push_back(uuid);
+        }
+    }
 }
 
 impl Default for Collector {
@@ -32,6 +44,7 @@ impl Default for Collector {
             stuck: HashSet::new(),
             off: false,
             running: HashSet::new(),
+            suspects: HashMap::new(),
         }
     }
 }
@@ -68,24 +81,41 @@ async fn collect(shared: Weak<Shared>, sr: Ref) {
     }
 }
 
+/// Suspects every hidden VDI of an SR, as a scan does.
+pub fn suspect_all(world: &mut World, sr: &str) {
+    for vdi in world.database.texts("SR", sr, "VDIs") {
+        if let Some(uuid) = hidden(world, &vdi) {
+            world.storage.collector.suspect(sr, uuid);
+        }
+    }
+}
+
 /// A hidden VDI of the SR that can be merged with the only one that stands on it, or removed; and how many bytes that moves.
 fn candidate(world: &mut World, sr: &str, now: Duration) -> Option<(Ref, i64)> {
     if !may_run(world, sr) {
         return None;
     }
-    let vdis = world.database.texts("SR", sr, "VDIs");
-    vdis.iter().for_each(|vdi| ledger::adopt(world, vdi, now));
-    let leaves = !is_off(world, sr, "leaf-coalesce");
-    vdis.into_iter().find_map(|vdi| {
-        let uuid = hidden(world, &vdi)?;
-        match world.storage.children(&uuid) {
-            [] => Some((vdi, 0)),
-            [child] if leaves || world.database.by_uuid("VDI", child).is_some_and(|row| hidden(world, row).is_some()) => {
-                Some((vdi, world.storage.volume(child).map_or(0, super::volume::Volume::data)))
-            }
-            _ => None,
+    while let Some(uuid) = world.storage.collector.suspects.get_mut(sr).and_then(VecDeque::pop_front) {
+        let row = world.database.by_uuid("VDI", &uuid).cloned().filter(|row| hidden(world, row).is_some());
+        if let Some(found) = row.and_then(|row| mergeable(world, sr, row, &uuid, now)) {
+            return Some(found);
         }
-    })
+    }
+    None
+}
+
+fn mergeable(world: &mut World, sr: &str, row: Ref, uuid: &str, now: Duration) -> Option<(Ref, i64)> {
+    ledger::adopt(world, &row, now);
+    ledger::adopt_children(world, sr, uuid, now);
+    match world.storage.children(uuid) {
+        [] => Some((row, 0)),
+        [child] => {
+            let inner = world.database.by_uuid("VDI", child).is_some_and(|row| hidden(world, row).is_some());
+            let allowed = inner || !is_off(world, sr, "leaf-coalesce");
+            allowed.then(|| (row, world.storage.volume(child).map_or(0, super::volume::Volume::data)))
+        }
+        _ => None,
+    }
 }
 
 fn hidden(world: &World, vdi: &str) -> Option<Text> {

@@ -1,6 +1,6 @@
 //! What the driver of an SR can do, and how it allocates. An `SM` row decides, where the pool has one; else the type's name.
 
-use crate::simulator::value::{Text, Value};
+use crate::simulator::value::{Ref, Text, Value};
 use crate::simulator::world::World;
 
 /// How an SR allocates space.
@@ -37,21 +37,41 @@ const VHD: [&str; 10] = [
     "SR_UPDATE",
 ];
 
+/// What the driver of one SR can do, looked up once for many questions.
+#[derive(Debug)]
+pub struct Features {
+    sr_type: Text,
+    declared: Option<Vec<Text>>,
+}
+
+impl Features {
+    /// The features of an SR's driver: what its `SM` row declares, or what its type is known for where there is no such row.
+    pub fn of(world: &World, sr: &str) -> Self {
+        let sr_type = world.database.text("SR", sr, "type");
+        Self { declared: declared(world, &sr_type), sr_type }
+    }
+
+    /// Whether the driver has a feature such as `VDI_SNAPSHOT`.
+    pub fn has(&self, feature: &str) -> bool {
+        match &self.declared {
+            Some(features) => features.iter().any(|declared| &**declared == feature),
+            None => by_type(&self.sr_type, feature),
+        }
+    }
+}
+
 /// Whether the SR's driver has a feature such as `VDI_SNAPSHOT`.
 pub fn has_feature(world: &World, sr: &str, feature: &str) -> bool {
-    let sr_type = world.database.text("SR", sr, "type");
-    match declared(world, &sr_type) {
-        Some(features) => features.iter().any(|declared| &**declared == feature),
-        None => by_type(&sr_type, feature),
-    }
+    Features::of(world, sr).has(feature)
 }
 
 /// What the `SM` row of a type declares; none when there is no such row, or an empty one.
 fn declared(world: &World, sr_type: &str) -> Option<Vec<Text>> {
     let database = &world.database;
-    let row = database.refs("SM").into_iter().find(|sm| *database.text("SM", sm, "type") == *sr_type)?;
-    let mut features = database.texts("SM", &row, "capabilities");
-    features.extend(database.get("SM", &row, "features").into_iter().flat_map(Value::members).map(|(name, _)| name.clone()));
+    let is_type = |row: &&Ref| database.get("SM", row, "type").and_then(Value::as_text).is_some_and(|text| **text == *sr_type);
+    let row = database.rows("SM").map(|(row, _)| row).find(is_type)?;
+    let mut features = database.texts("SM", row, "capabilities");
+    features.extend(database.get("SM", row, "features").into_iter().flat_map(Value::members).map(|(name, _)| name.clone()));
     (!features.is_empty()).then_some(features)
 }
 

@@ -138,7 +138,8 @@ fn grow(world: &mut World, sr: &str, field: &str, by: i64) {
 /// Bytes that are free in an SR; as many as one likes where the size is not known.
 pub fn free(world: &World, sr: &str) -> i64 {
     let size = world.database.int("SR", sr, "physical_size");
-    if size <= 0 { i64::MAX } else { size - world.database.int("SR", sr, "physical_utilisation") }
+    let free = if size <= 0 { i64::MAX } else { size - world.database.int("SR", sr, "physical_utilisation") };
+    world.storage.faults.as_ref().map_or(free, |faults| faults.squeeze(sr, free))
 }
 
 /// Fails when an SR has less than `required` bytes left.
@@ -181,7 +182,13 @@ fn check_split(world: &World, vdi: &str, sr: &str, uuid: &str, kind: Split) -> A
     if world.storage.depth(uuid) >= world.storage.longest_chain {
         return Err(ApiError::new("SR_BACKEND_FAILURE_109", ["", "The snapshot chain is too long", ""]));
     }
-    let Some(volume) = world.storage.volume(uuid) else { return Ok(()) };
+    let Some(volume) = world.storage.volume(uuid) else {
+        // A row whose data the storage has lost.
+        return Err(ApiError::new(
+            "SR_BACKEND_FAILURE_46",
+            ["", &format!("The VDI is not available [opterr=no volume {uuid}]"), ""],
+        ));
+    };
     let snapshot = role(world, vdi) == Role::Deflated;
     require(world, sr, layout::required(volume, allocation_of(world, sr), snapshot, kind == Split::Clone))
 }
@@ -285,6 +292,9 @@ pub fn delete(world: &mut World, vdi: &str, now: Duration) {
     let size = world.database.int("VDI", vdi, "virtual_size");
     if let Some(volume) = world.storage.remove(&uuid) {
         grow(world, &sr, "physical_utilisation", -volume.allocated);
+        if let Some(parent) = volume.parent().cloned() {
+            world.storage.collector.suspect(&sr, parent);
+        }
     }
     world.database.destroy("VDI", vdi);
     grow(world, &sr, "virtual_allocation", -size);
@@ -349,6 +359,16 @@ pub fn scan(world: &mut World, sr: &str, now: Duration) {
     for vdi in world.database.texts("SR", sr, "VDIs") {
         settle(world, &vdi, now);
         account(world, &vdi);
+    }
+}
+
+/// Makes sure that all volumes that stand on one are known.
+pub fn adopt_children(world: &mut World, sr: &str, uuid: &str, now: Duration) {
+    for vdi in world.database.texts("SR", sr, "VDIs") {
+        let config = world.database.get("VDI", &vdi, "sm_config").and_then(|config| config.member("vhd-parent"));
+        if config.and_then(Value::as_text).is_some_and(|parent| **parent == *uuid) {
+            adopt(world, &vdi, now);
+        }
     }
 }
 

@@ -14,8 +14,10 @@ pub mod timings;
 pub mod volume;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::faults::Faults;
 use super::value::Text;
 use backoff::Waiters;
 use collector::Collector;
@@ -43,6 +45,8 @@ pub struct Storage {
     pub filled: f64,
     /// Blocks that are known by their hash, so that an import of what this pool exported costs no memory.
     pub interned: Interned,
+    /// Faults that leave an SR less room than it has; none before a server serves the pool.
+    pub faults: Option<Arc<Faults>>,
     /// The seed of all generated content.
     pub seed: u64,
     volumes: HashMap<Text, Volume>,
@@ -61,6 +65,7 @@ impl Storage {
             written_per_day: 0.02,
             filled: 0.25,
             interned: Interned::default(),
+            faults: None,
             seed,
             volumes: HashMap::new(),
             children: HashMap::new(),
@@ -105,10 +110,12 @@ impl Storage {
         std::iter::successors(self.volumes.get(uuid), parent).take(1_000).count()
     }
 
-    /// Takes a volume away. Its children, if any, keep naming it.
+    /// Takes a volume away and says what it stood on. Its children, if any, keep naming it.
     pub fn remove(&mut self, uuid: &str) -> Option<Volume> {
+        let parent = self.volumes.get(uuid)?.parent.clone();
         self.stand_on(uuid, None);
-        self.volumes.remove(uuid)
+        let volume = self.volumes.remove(uuid)?;
+        Some(Volume { parent, ..volume })
     }
 
     /// How many guests' worth of writing happened in `time`, as the share of blocks of a disk that were hit at least once.
