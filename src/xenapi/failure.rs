@@ -7,6 +7,8 @@
 mod codes;
 mod roles;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -37,7 +37,16 @@ impl fmt::Display for Role {
 const ROLES: &[(Role, &[&str])] = &[
     (
         Role::ReadOnly,
-        &["event.from", "event.inject", "event.next", "event.register", "task.create", "session.login_with_password"],
+        &[
+            "event.from",
+            "event.inject",
+            "event.next",
+            "event.register",
+            "task.create",
+            "task.cancel",
+            "task.destroy",
+            "session.login_with_password",
+        ],
     ),
     (
         Role::VmOperator,
@@ -141,8 +150,8 @@ const ROLES: &[(Role, &[&str])] = &[
             "pool.set_other_config",
             "pool.add_to_other_config",
             "pool.remove_from_other_config",
-            "task.cancel",
-            "task.destroy",
+            "task.cancel.any",
+            "task.destroy.any",
             "task.add_to_other_config",
         ],
     ),
@@ -159,7 +168,7 @@ const ROLES: &[(Role, &[&str])] = &[
 ];
 
 /// The least role that may call `permission`, a method's name in any case, with or without `Async.`; `None` where it is not known.
-/// `task.cancel` and `task.destroy` of one's own tasks need no more than `read-only`.
+/// `task.cancel` and `task.destroy` are meant of one's own tasks; those of others need `pool-operator`.
 pub fn minimum_role(permission: &str) -> Option<Role> {
     let wanted = permission.to_ascii_lowercase();
     let wanted = wanted.strip_prefix("async.").unwrap_or(&wanted);

@@ -18,6 +18,8 @@ mod schedule;
 mod session;
 mod sr;
 mod task;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 pub use disk::{OnBoot, SmConfig, Vbd, VbdMode, VbdType, Vdi, VdiOperation, VdiType};

@@ -105,6 +105,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// For answers that are collected and not handed on: what is decoded can take some thirty times the bytes of the answer (the smallest
+    /// item is 3 bytes, a reference takes 24, and a vector that grows is there twice), so this keeps a hostile answer below 2 GiB, and
+    /// an honest one is far below it.
+    pub const COLLECTED: Self = Self { bytes: 64 << 20, depth: 32, text: 16 << 20 };
+
     /// The nesting that is allowed.
     fn depth(self) -> u32 {
         self.depth.min(100)
