@@ -230,4 +230,5 @@ async fn what_was_begun_and_not_ended_is_listed_for_recovery() {
     assert_eq!((open.len(), open[0].id, open[0].state), (1, attempt.id, AttemptState::Calling));
     let runs: Vec<_> = world.store.unfinished_runs().await.unwrap().into_iter().map(|run| run.id).collect();
     assert_eq!(runs, [queued.run, calling.run]);
+    assert_eq!(world.store.newest_time().await.unwrap(), Some(hour(1)));
 }
