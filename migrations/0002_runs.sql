@@ -31,7 +31,7 @@ CREATE INDEX runs_by_pool ON runs (pool_id, started_at);
 CREATE INDEX runs_by_outcome ON runs (outcome, started_at);
 CREATE INDEX runs_by_start ON runs (started_at);
 CREATE INDEX runs_by_finish ON runs (finished_at);
-CREATE INDEX runs_unfinished ON runs (state) WHERE state <> 'done';
+CREATE INDEX runs_unfinished ON runs (id) WHERE state <> 'done';
 
 CREATE TABLE jobs (
     id          INTEGER PRIMARY KEY,

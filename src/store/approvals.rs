@@ -189,7 +189,8 @@ async fn insert(c: &mut Connection, new: &NewApproval, now: DateTime<Utc>) -> Re
 async fn settle_run(c: &mut Connection, run: Option<RunId>) -> Result<(), Fault> {
     let Some(run) = run else { return Ok(()) };
     sqlx::query(
-        "UPDATE runs SET approval_needed = (SELECT count(*) > 0 FROM approvals WHERE run_id = $1 AND state = 'pending') WHERE id = $1",
+        "UPDATE runs SET approval_needed = CASE WHEN EXISTS (
+             SELECT 1 FROM approvals WHERE run_id = $1 AND state = 'pending') THEN 1 ELSE 0 END WHERE id = $1",
     )
     .bind(run.0)
     .execute(c)

@@ -269,7 +269,7 @@ fn snapshot_query(filter: &SnapshotFilter, policy: Option<i64>, pool: Option<i64
         .bind(filter.vm.map(|vm| vm.0))
         .bind(policy)
         .bind(pool)
-        .bind(filter.present)
+        .bind(i64::from(filter.present))
         .bind(below.0)
         .bind(below.1)
         .bind(page.fetch())
@@ -277,16 +277,10 @@ fn snapshot_query(filter: &SnapshotFilter, policy: Option<i64>, pool: Option<i64
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, Execute, Row as _};
+    use sqlx::Execute;
 
     use super::*;
-    use crate::store::Options;
-
-    async fn plan(c: &mut Connection, query: Query) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", query.sql().as_str());
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(c).await.unwrap();
-        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
-    }
+    use crate::store::sqlite::plans::Explained;
 
     fn combinations<T: Copy, const N: usize>(parts: [T; N]) -> impl Iterator<Item = Vec<T>> {
         (0..1_usize << N).map(move |set| (0..N).filter(|n| set >> n & 1 == 1).map(|n| parts[n]).collect())
@@ -295,8 +289,7 @@ mod tests {
     /// Every list, whatever it is narrowed by, walks an index in the order of the list: no whole table, no sorting.
     #[tokio::test]
     async fn no_list_walks_a_whole_table_or_sorts() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().join("history.db"), &Options::default(), DateTime::UNIX_EPOCH).await.unwrap().store;
+        let explained = Explained::new().await;
         let queries = || {
             let mut queries = Vec::new();
             for given in combinations(["vm", "policy", "run", "state", "pool"]) {
@@ -320,7 +313,7 @@ mod tests {
             queries
         };
         for query in queries() {
-            let told = store.read("explain", move |c| Box::pin(async move { Ok(plan(c, query).await) })).await.unwrap();
+            let told = explained.plan(query.sql().as_str()).await;
             let of_one_run = told.contains("jobs") && told.contains("run_id=?");
             assert!(told.contains("SEARCH") && !told.contains("SCAN"), "{told}");
             assert!(!told.contains("TEMP B-TREE") || of_one_run, "{told}");

@@ -46,6 +46,8 @@ pub struct Opened {
     /// The pools may know more than this history: compare before anything is called unclaimed, and before anything is removed. Stays
     /// true over restarts until [`Store::restore_settled`]. The removal queue was emptied.
     pub restored_older: bool,
+    /// False: another process has it open too. Both may write; but only one of them should be a daemon.
+    pub alone: bool,
     /// What was done to the schema, if anything.
     pub migrated: Option<Migrated>,
     /// Where the write-ahead log of a newer state of the file was moved to, if the file was replaced and its log was not.
@@ -142,7 +144,7 @@ impl Opening<'_> {
         sidecar.share()?;
         let place = Place::of(self.path, state.database, self.options.busy_timeout)?;
         let store = self.store(Some(Writer::start(place, connection, sidecar)));
-        Ok(Opened { store, lineage, restored_older: state.restored, migrated, log })
+        Ok(Opened { store, lineage, restored_older: state.restored, alone, migrated, log })
     }
 
     /// The file is there afterwards, and no log beside it that belongs to another.

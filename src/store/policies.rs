@@ -165,7 +165,7 @@ async fn insert(c: &mut Connection, policy: &PolicySeen, now: DateTime<Utc>, cha
         .bind(&policy.id)
         .bind(name(&policy.name).as_ref())
         .bind(&policy.fingerprint)
-        .bind(policy.enabled)
+        .bind(i64::from(policy.enabled))
         .bind(at(now))
         .execute(c)
         .await?;
@@ -191,7 +191,7 @@ async fn update(
         .bind(row)
         .bind(name(&is.name).as_ref())
         .bind(&is.fingerprint)
-        .bind(is.enabled)
+        .bind(i64::from(is.enabled))
         .execute(&mut *c)
         .await?;
     if back || rescheduled {

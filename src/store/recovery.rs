@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::attempts::{self, Attempt};
-use super::columns::at;
+use super::columns::{Columns, at};
 use super::error::{Fault, Result};
 use super::ids::SnapshotId;
 use super::jobs::{self, Job, select_job};
@@ -20,10 +20,7 @@ impl Store {
     /// Slots that were claimed to be run and have no run: the daemon died in between. Oldest first.
     pub async fn slots_without_run(&self) -> Result<Vec<Slot>> {
         self.read("list slots without a run", |c| {
-            Box::pin(async move {
-                let select = select_slot!("WHERE s.id IN (SELECT slot_id FROM slots_waiting) ORDER BY s.due_at, s.id");
-                all(sqlx::query(select).fetch_all(c).await?, slots::read)
-            })
+            Box::pin(async move { all(sqlx::query(SLOTS_WITHOUT_RUN).fetch_all(c).await?, slots::read) })
         })
         .await
     }
@@ -31,10 +28,7 @@ impl Store {
     /// Runs that have not ended. Oldest first.
     pub async fn unfinished_runs(&self) -> Result<Vec<Run>> {
         self.read("list unfinished runs", |c| {
-            Box::pin(async move {
-                let select = select_run!("WHERE r.state <> 'done' ORDER BY r.id");
-                all(sqlx::query(select).fetch_all(c).await?, runs::read)
-            })
+            Box::pin(async move { all(sqlx::query(UNFINISHED_RUNS).fetch_all(c).await?, runs::read) })
         })
         .await
     }
@@ -42,12 +36,7 @@ impl Store {
     /// Jobs that have not ended, unresolved ones included. Oldest first.
     pub async fn unfinished_jobs(&self) -> Result<Vec<Job>> {
         self.read("list unfinished jobs", |c| {
-            Box::pin(async move {
-                let select = select_job!(
-                    "WHERE j.state IN ('queued', 'intent', 'calling', 'taken', 'marked', 'durable', 'pruned', 'unresolved') ORDER BY j.id"
-                );
-                all(sqlx::query(select).fetch_all(c).await?, jobs::read)
-            })
+            Box::pin(async move { all(sqlx::query(UNFINISHED_JOBS).fetch_all(c).await?, jobs::read) })
         })
         .await
     }
@@ -55,9 +44,17 @@ impl Store {
     /// Calls whose end is not known. Each must be looked for in the pool before anything else is done about its job.
     pub async fn open_attempts(&self) -> Result<Vec<Attempt>> {
         self.read("list calls whose end is unknown", |c| {
+            Box::pin(async move { all(sqlx::query(OPEN_ATTEMPTS).fetch_all(c).await?, attempts::read) })
+        })
+        .await
+    }
+
+    /// The newest time history knows of: a clock that shows an earlier one is, or was, wrong. `None` for an empty history.
+    pub async fn newest_time(&self) -> Result<Option<DateTime<Utc>>> {
+        self.read("look for the newest time", |c| {
             Box::pin(async move {
-                let select = "SELECT * FROM attempts WHERE state IN ('intent', 'calling', 'unresolved') ORDER BY id";
-                all(sqlx::query(select).fetch_all(c).await?, attempts::read)
+                let row = sqlx::query(NEWEST_TIME).fetch_one(c).await?;
+                row.maybe_time("newest")
             })
         })
         .await
@@ -68,8 +65,7 @@ impl Store {
         self.read("list snapshots that are not durable", move |c| {
             Box::pin(async move {
                 let Some(pool) = pools::existing(c, pool).await? else { return Ok(Vec::new()) };
-                let select = "SELECT id FROM snapshots WHERE pool_id = $1 AND state = 'marked' ORDER BY id";
-                let ids: Vec<i64> = sqlx::query_scalar(select).bind(pool).fetch_all(c).await?;
+                let ids: Vec<i64> = sqlx::query_scalar(TO_SECURE).bind(pool).fetch_all(c).await?;
                 Ok(ids.into_iter().map(SnapshotId).collect())
             })
         })
@@ -81,11 +77,7 @@ impl Store {
         self.read("list the snapshots of a pool", move |c| {
             Box::pin(async move {
                 let Some(pool) = pools::existing(c, pool).await? else { return Ok(Vec::new()) };
-                let select = select_snapshot!(
-                    "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable', 'removing', 'ghost', 'detached')
-                     ORDER BY n.taken_at, n.id"
-                );
-                all(sqlx::query(select).bind(pool).fetch_all(c).await?, snapshots::read)
+                all(sqlx::query(PRESENT).bind(pool).fetch_all(c).await?, snapshots::read)
             })
         })
         .await
@@ -96,15 +88,7 @@ impl Store {
         self.read("look for duplicates", move |c| {
             Box::pin(async move {
                 let Some(pool) = pools::existing(c, pool).await? else { return Ok(Vec::new()) };
-                let rows = sqlx::query(select_snapshot!(
-                    "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable') AND EXISTS (
-                         SELECT 1 FROM snapshots m WHERE m.vm_id = n.vm_id AND m.policy_id = n.policy_id AND m.due_at = n.due_at
-                             AND m.id <> n.id AND m.pool_id = n.pool_id AND m.state IN ('taken', 'marked', 'durable'))
-                     ORDER BY n.vm_id, n.policy_id, n.due_at, n.taken_at, n.id"
-                ))
-                .bind(pool)
-                .fetch_all(c)
-                .await?;
+                let rows = sqlx::query(DUPLICATES).bind(pool).fetch_all(c).await?;
                 let same = |a: &Snapshot, b: &Snapshot| (a.vm, &a.policy, a.due_at) == (b.vm, &b.policy, b.due_at);
                 Ok(all(rows, snapshots::read)?.chunk_by(same).map(<[Snapshot]>::to_vec).collect())
             })
@@ -115,10 +99,7 @@ impl Store {
     /// Pinned snapshots whose date has passed, so that the server's guard on them is taken off.
     pub async fn pins_over(&self, now: DateTime<Utc>) -> Result<Vec<Snapshot>> {
         self.read("list pins that are over", move |c| {
-            Box::pin(async move {
-                let select = select_snapshot!("WHERE n.pinned_until <= $1 ORDER BY n.pinned_until, n.id");
-                all(sqlx::query(select).bind(at(now)).fetch_all(c).await?, snapshots::read)
-            })
+            Box::pin(async move { all(sqlx::query(PINS_OVER).bind(at(now)).fetch_all(c).await?, snapshots::read) })
         })
         .await
     }
@@ -127,12 +108,7 @@ impl Store {
     pub async fn removals_due(&self, now: DateTime<Utc>) -> Result<Vec<Removal>> {
         self.read("list removals that are due", move |c| {
             Box::pin(async move {
-                let rows = sqlx::query(select_removal!(
-                    "WHERE m.state IN ('planned', 'working', 'waiting') AND m.next_try_at <= $1 ORDER BY m.next_try_at, m.id"
-                ))
-                .bind(at(now))
-                .fetch_all(&mut *c)
-                .await?;
+                let rows = sqlx::query(REMOVALS_DUE).bind(at(now)).fetch_all(&mut *c).await?;
                 removals::with_parts(c, &rows).await
             })
         })
@@ -141,26 +117,62 @@ impl Store {
 
     /// Removals that are open on a pool, due or not.
     pub async fn open_removals(&self, pool: Uuid) -> Result<Vec<Removal>> {
-        let select = select_removal!("WHERE m.pool_id = $1 AND m.state IN ('planned', 'working', 'waiting') ORDER BY m.id");
-        self.removals_where("list open removals", select, pool).await
+        self.removals_where("list open removals", OPEN_REMOVALS, pool).await
     }
 
     /// What stays on a pool because it cannot be removed.
     pub async fn orphans(&self, pool: Uuid) -> Result<Vec<Removal>> {
-        let select = select_removal!("WHERE m.pool_id = $1 AND m.state = 'orphaned' ORDER BY m.id");
-        self.removals_where("list orphans", select, pool).await
+        self.removals_where("list orphans", ORPHANS, pool).await
     }
 
     /// Removals that are done and that the pool may still forget: what the second synchronisation is for.
     pub async fn removals_to_settle(&self, pool: Uuid) -> Result<Vec<Removal>> {
-        let select = select_removal!("WHERE m.pool_id = $1 AND m.state = 'done' AND m.settled_at IS NULL ORDER BY m.id");
-        self.removals_where("list removals that are not durable", select, pool).await
+        self.removals_where("list removals that are not durable", TO_SETTLE, pool).await
     }
 
     async fn removals_where(&self, operation: &'static str, select: &'static str, pool: Uuid) -> Result<Vec<Removal>> {
         self.read(operation, move |c| Box::pin(async move { of_pool(c, select, pool).await })).await
     }
 }
+
+const SLOTS_WITHOUT_RUN: &str = select_slot!("WHERE s.id IN (SELECT slot_id FROM slots_waiting) ORDER BY s.due_at, s.id");
+
+const UNFINISHED_RUNS: &str = select_run!("WHERE r.state <> 'done' ORDER BY r.id");
+
+const UNFINISHED_JOBS: &str = select_job!(
+    "WHERE j.state IN ('queued', 'intent', 'calling', 'taken', 'marked', 'durable', 'pruned', 'unresolved') ORDER BY j.id"
+);
+
+// In the order of the index that holds the open ones only: in that of the table, all are walked.
+const OPEN_ATTEMPTS: &str = "SELECT * FROM attempts WHERE state IN ('intent', 'calling', 'unresolved') ORDER BY job_id";
+
+const NEWEST_TIME: &str = "SELECT max(t) AS newest FROM (SELECT max(started_at) AS t FROM runs
+    UNION ALL SELECT max(created_at) FROM jobs UNION ALL SELECT max(at) FROM events) AS times";
+
+const TO_SECURE: &str = "SELECT id FROM snapshots WHERE pool_id = $1 AND state = 'marked' ORDER BY id";
+
+const PRESENT: &str = select_snapshot!(
+    "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable', 'removing', 'ghost', 'detached') ORDER BY n.taken_at, n.id"
+);
+
+const DUPLICATES: &str = select_snapshot!(
+    "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable') AND EXISTS (
+         SELECT 1 FROM snapshots m WHERE m.vm_id = n.vm_id AND m.policy_id = n.policy_id AND m.due_at = n.due_at AND m.id <> n.id
+             AND m.pool_id = n.pool_id AND m.state IN ('taken', 'marked', 'durable'))
+     ORDER BY n.vm_id, n.policy_id, n.due_at, n.taken_at, n.id"
+);
+
+const PINS_OVER: &str = select_snapshot!("WHERE n.pinned_until <= $1 ORDER BY n.pinned_until, n.id");
+
+const REMOVALS_DUE: &str =
+    select_removal!("WHERE m.state IN ('planned', 'working', 'waiting') AND m.next_try_at <= $1 ORDER BY m.next_try_at, m.id");
+
+const OPEN_REMOVALS: &str =
+    select_removal!("WHERE m.pool_id = $1 AND m.state IN ('planned', 'working', 'waiting') ORDER BY m.id");
+
+const ORPHANS: &str = select_removal!("WHERE m.pool_id = $1 AND m.state = 'orphaned' ORDER BY m.id");
+
+const TO_SETTLE: &str = select_removal!("WHERE m.pool_id = $1 AND m.state = 'done' AND m.settled_at IS NULL ORDER BY m.id");
 
 async fn of_pool(c: &mut Connection, select: &'static str, pool: Uuid) -> Result<Vec<Removal>, Fault> {
     let Some(pool) = pools::existing(c, pool).await? else { return Ok(Vec::new()) };
@@ -170,4 +182,37 @@ async fn of_pool(c: &mut Connection, select: &'static str, pool: Uuid) -> Result
 
 fn all<T>(rows: Vec<Row>, read: fn(&Row) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
     rows.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::plans::Explained;
+
+    #[tokio::test]
+    async fn what_is_unfinished_is_found_without_walking_what_is_not() {
+        let explained = Explained::new().await;
+        let all = [
+            SLOTS_WITHOUT_RUN,
+            UNFINISHED_RUNS,
+            UNFINISHED_JOBS,
+            OPEN_ATTEMPTS,
+            NEWEST_TIME,
+            TO_SECURE,
+            PRESENT,
+            DUPLICATES,
+            PINS_OVER,
+            REMOVALS_DUE,
+            OPEN_REMOVALS,
+            ORPHANS,
+            TO_SETTLE,
+        ];
+        // An index that holds only what is unfinished may be walked whole.
+        let small = ["SCAN r USING INDEX runs_unfinished", "SCAN attempts USING INDEX attempts_one_open"];
+        for sql in all {
+            let plan = explained.plan(sql).await;
+            let walks = plan.lines().filter(|step| step.contains("SCAN ") && !small.contains(step) && !step.contains("times"));
+            assert_eq!(walks.collect::<Vec<_>>(), Vec::<&str>::new(), "{sql}\n{plan}");
+        }
+    }
 }

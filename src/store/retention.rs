@@ -164,7 +164,7 @@ const RUNS: &str = "SELECT r.id, r.slot_id, r.policy_id, r.pool_id, s.due_at FRO
     ORDER BY r.finished_at LIMIT $2";
 
 const SLOTS: &str = "SELECT s.id AS slot_id, s.policy_id, s.pool_id, s.due_at FROM slots s
-    WHERE s.due_at < $1 AND s.state IN ('missed', 'skipped', 'overlapped', 'covered') ORDER BY s.due_at LIMIT $2";
+    WHERE s.due_at < $1 AND s.state IN ('missed', 'skipped', 'overlapped', 'covered') LIMIT $2";
 
 const SNAPSHOTS: &str = "SELECT n.id FROM snapshots n
     WHERE n.state IN ('removed', 'vanished', 'released') AND n.changed_at < $1
@@ -185,3 +185,18 @@ const APPROVALS: &str = "DELETE FROM approvals WHERE id IN (SELECT id FROM appro
 const VMS: &str = "DELETE FROM vms WHERE id IN (SELECT v.id FROM vms v WHERE v.last_seen_at < $1
     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.vm_id = v.id) AND NOT EXISTS (SELECT 1 FROM snapshots n WHERE n.vm_id = v.id)
     ORDER BY v.last_seen_at LIMIT $2)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::plans::Explained;
+
+    #[tokio::test]
+    async fn what_is_over_is_found_without_walking_what_is_not() {
+        let explained = Explained::new().await;
+        for sql in [RUNS, SLOTS, SNAPSHOTS, LOOSE_REMOVALS, EVENTS, APPROVALS, VMS] {
+            let plan = explained.plan(sql).await;
+            assert!(plan.contains("SEARCH") && !plan.contains("SCAN ") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+        }
+    }
+}

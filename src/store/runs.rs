@@ -212,7 +212,7 @@ async fn insert(c: &mut Connection, run: &NewRun, policy: i64, pool: i64, now: D
     .bind(run.slot.0)
     .bind(policy)
     .bind(pool)
-    .bind(run.observe)
+    .bind(i64::from(run.observe))
     .bind(at(now))
     .execute(&mut *c)
     .await?;

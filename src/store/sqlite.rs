@@ -184,3 +184,54 @@ pub(super) async fn begin(connection: &mut Connection) -> Result<(), Fault> {
     sqlx::query("BEGIN IMMEDIATE").execute(connection).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(connection: &mut Connection, pragma: &'static str) -> i64 {
+        sqlx::query_scalar(pragma).fetch_one(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_was_forced_to_disk_and_references_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        std::fs::write(&path, "").unwrap();
+        let mut connection = writer(&path, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(pragma(&mut connection, "PRAGMA synchronous").await, 2, "FULL");
+        assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
+        assert_eq!(pragma(&mut connection, "PRAGMA wal_autocheckpoint").await, 0);
+        let readers = readers(&path, Duration::from_secs(1), 2, true);
+        let write = sqlx::query("CREATE TABLE t (a)").execute(&readers).await.unwrap_err();
+        assert_eq!(condition(&write), Condition::ReadOnly, "a reader cannot write by mistake");
+    }
+}
+
+/// How SQLite would carry out a statement on the present schema.
+#[cfg(test)]
+pub(super) mod plans {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use crate::store::{Options, Store};
+
+    pub(in crate::store) struct Explained {
+        _folder: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl Explained {
+        pub(in crate::store) async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("history.db");
+            let store = Store::open(path, &Options::default(), chrono::DateTime::UNIX_EPOCH).await.unwrap().store;
+            Self { _folder: folder, store }
+        }
+
+        pub(in crate::store) async fn plan(&self, sql: &str) -> String {
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.store.inner.readers).await.unwrap();
+            rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
+        }
+    }
+}

@@ -7,10 +7,12 @@
 
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -172,7 +174,9 @@ impl Owner {
 
     /// False if the database failed.
     async fn commit(&mut self, mut works: Vec<Box<dyn Work>>) -> bool {
-        match self.transact(&mut works).await {
+        // Whoever panics must not take the others' commit, or the writer, along.
+        let outcome = AssertUnwindSafe(self.transact(&mut works)).catch_unwind().await;
+        match outcome.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into())) {
             Ok(verdicts) => {
                 works.into_iter().zip(verdicts).for_each(|(work, verdict)| work.answer(verdict, &self.place.path));
                 true
@@ -276,4 +280,44 @@ async fn raise_generation(connection: &mut Connection, checkpointed: i64) -> Res
              checkpointed = CASE WHEN checkpointed < $1 THEN $1 ELSE checkpointed END RETURNING generation",
     );
     Ok(raised.bind(checkpointed).fetch_one(connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use crate::store::sqlite::Condition;
+    use crate::store::{Options, Store};
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_undone_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let store = Store::open(&path, &Options::default(), DateTime::UNIX_EPOCH).await.unwrap().store;
+        let insert = "INSERT INTO notes VALUES ('half', 'null', 0)";
+        let panics = store.write("panic", move |c| {
+            Box::pin(async move {
+                sqlx::query(insert).execute(c).await?;
+                panic!("on purpose")
+            })
+        });
+        let outcome: Result<(), _> = panics.await;
+        assert_eq!(outcome.unwrap_err().condition(), Some(Condition::Broken));
+        assert_eq!(store.kept("half").await.unwrap(), None);
+        store.keep("whole", &serde_json::json!(1), DateTime::UNIX_EPOCH).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_asker_has_gone_is_done_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let store = Store::open(&path, &Options::default(), DateTime::UNIX_EPOCH).await.unwrap().store;
+        let value = serde_json::json!(1);
+        let mut asked = Box::pin(store.keep("left", &value, DateTime::UNIX_EPOCH));
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        drop(asked);
+        store.close().await.unwrap();
+        let store = Store::open(&path, &Options::default(), DateTime::UNIX_EPOCH).await.unwrap().store;
+        assert_eq!(store.kept("left").await.unwrap(), Some(value));
+    }
 }

@@ -1,7 +1,9 @@
 //! A job's life: intents before calls, attempts that are never doubled, states that move along their lines.
 
 use uuid::Uuid;
-use xensnap::store::{AttemptState, Cause, Ended, Error, JobState, NewJob, Outcome, RunState, SnapshotState};
+use xensnap::store::{
+    AttemptState, Cause, Ended, Error, JobState, NewJob, Outcome, Page, RunState, SlotFilter, SlotState, SnapshotState,
+};
 
 use crate::support::*;
 
@@ -230,4 +232,43 @@ async fn what_was_begun_and_not_ended_is_listed_for_recovery() {
     assert_eq!((open.len(), open[0].id, open[0].state), (1, attempt.id, AttemptState::Calling));
     let runs: Vec<_> = world.store.unfinished_runs().await.unwrap().into_iter().map(|run| run.id).collect();
     assert_eq!(runs, [queued.run, calling.run]);
+    assert_eq!(world.store.newest_time().await.unwrap(), Some(hour(1)));
+}
+
+#[tokio::test]
+async fn writes_that_are_refused_take_nobody_with_them_and_leave_nothing_behind() {
+    let world = World::new().await;
+    let run = world.run("nightly", hour(0)).await;
+    let jobs = world.store.add_jobs(run.id, (0..80).map(new_job).collect(), hour(0)).await.unwrap();
+    let writes = jobs.iter().map(|job| {
+        let (store, id, n) = (world.store.clone(), job.id, job.vm_uuid.as_u128());
+        tokio::spawn(async move {
+            match n % 4 {
+                // Refused for all but the first.
+                0 => store.write_intent(id, "the same for all", MASTER_START, hour(1)).await.map(drop),
+                // Refused at its second half, when the first is already written.
+                1 => {
+                    let halves =
+                        [slot("hourly", hour(n as i64), SlotState::Claimed), slot("unheard", hour(1), SlotState::Claimed)];
+                    store.claim_all(halves.into(), hour(1)).await.map(drop)
+                }
+                2 => store.job_pruned(id, hour(1)).await,
+                _ => store.write_intent(id, &format!("nonce {n}"), MASTER_START, hour(1)).await.map(drop),
+            }
+        })
+    });
+    let mut done = Vec::new();
+    for (write, job) in writes.collect::<Vec<_>>().into_iter().zip(&jobs) {
+        if write.await.unwrap().is_ok() {
+            done.push(job.id);
+        }
+    }
+    assert_eq!(done.len(), 21, "every fourth, and one that had the shared nonce first");
+    for job in &jobs {
+        let state = world.store.job(job.id).await.unwrap().state;
+        assert_eq!(state == JobState::Intent, done.contains(&job.id), "{state}");
+        assert_eq!(world.store.attempts(job.id).await.unwrap().len(), usize::from(done.contains(&job.id)));
+    }
+    let hourly = SlotFilter { policy: Some("hourly".into()), ..SlotFilter::default() };
+    assert_eq!(world.store.slots(hourly, Page::default()).await.unwrap().rows, []);
 }

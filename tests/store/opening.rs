@@ -47,6 +47,7 @@ async fn a_new_history_is_the_services_own() {
     let (folder, path) = folder();
     let opened = open(&path).await;
     assert_eq!((opened.lineage, opened.restored_older, opened.migrated), (Lineage::Created, false, None));
+    assert!(opened.alone);
     opened.store.note_event(event(1)).await.unwrap();
     for (name, _) in contents(folder.path()) {
         let mode = fs::metadata(folder.path().join(&name)).unwrap().permissions().mode();
@@ -305,6 +306,21 @@ async fn reading_only_reads_while_another_writes_and_never_writes() {
     let missing = world.folder.path().join("none.db");
     assert!(matches!(Store::open_read_only(&missing, &options()).await, Err(Error::File { .. })));
     assert!(!missing.exists());
+}
+
+#[test]
+fn a_history_can_be_used_from_any_task() {
+    fn is_send<T: Send>(_: T) {}
+    let path = "/nowhere";
+    is_send(Store::open(path, &options(), hour(0)));
+    is_send(Store::open_read_only(path, &options()));
+    let _uses = |store: &'static Store| {
+        is_send(store.check());
+        is_send(store.backup(path, hour(0)));
+        is_send(store.jobs(Default::default(), Page::default()));
+        is_send(store.note_event(event(0)));
+        is_send(store.close());
+    };
 }
 
 #[tokio::test]

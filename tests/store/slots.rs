@@ -54,6 +54,7 @@ async fn of_two_open_histories_and_several_processes_one_wins_each_slot() {
         .collect();
     let second = Store::open(world.path(), &patient(), hour(0)).await.unwrap();
     assert!(!second.restored_older, "a file that is in use is not an older copy");
+    assert!(!second.alone);
     let mut won = race(&second.store).await;
     for child in children {
         let output = child.wait_with_output().unwrap();
