@@ -92,7 +92,7 @@ pub fn fail(world: &mut World, task: &str, error: &ApiError, now: DateTime<Utc>)
     if error.code == "TASK_CANCELLED" {
         return cancelled(world, task, now);
     }
-    let info = std::iter::once(&error.code).chain(&error.params).map(|text| text.as_str());
+    let info = std::iter::once(&error.code).chain(&error.params).map(String::as_str);
     let fields = vec![
         ("progress", Value::Float(1.0)),
         ("error_info", Value::texts(info)),

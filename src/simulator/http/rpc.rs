@@ -218,7 +218,10 @@ fn content_type(wire: &Wire) -> &'static str {
 
 async fn send(exchange: Exchange<'_>, wire: &Wire, result: ApiResult<Answer>) -> io::Result<Next> {
     let headers = [
-        ("content-type", content_type(wire)), ("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Headers", "X-Requested-With")];
+        ("content-type", content_type(wire)),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Headers", "X-Requested-With"),
+    ];
     let mut pieces = Pieces::new(wire, &result);
     let first = pieces.next().unwrap_or_default();
     let rest: u64 = pieces.clone().map(|piece| piece.len() as u64).sum();

@@ -18,7 +18,7 @@ use crate::simulator::operations::{copies, device_lifecycle};
 use crate::simulator::value::{Ref, Text, Value};
 use crate::simulator::world::World;
 use crate::simulator::xva::ova;
-use crate::simulator::xva::reader::{Reader, Step};
+use crate::simulator::xva::reader::{Broken, Reader, Step};
 use create::Created;
 pub(super) use disk::DiskWriter;
 
@@ -148,7 +148,7 @@ impl Import {
                 let Some(reader) = &mut self.reader else { break };
                 let read = reader.feed(bytes, &mut |step| steps.push(step));
                 self.steps(transfer, steps).await?;
-                read.map_err(|broken| broken.into_api_error())?;
+                read.map_err(Broken::into_api_error)?;
             }
             received += piece.len() as u64;
             if let Some(expected) = expected.filter(|expected| *expected < u64::from(u32::MAX) << 16) {
@@ -158,7 +158,7 @@ impl Import {
         let mut steps = Vec::new();
         let rest = self.reader.take().map(|reader| reader.finish(&mut |step| steps.push(step)));
         self.steps(transfer, steps).await?;
-        rest.unwrap_or(Ok(())).map_err(|broken| broken.into_api_error().into())
+        rest.unwrap_or(Ok(())).map_err(Broken::into_api_error.into())
     }
 
     async fn steps(&mut self, transfer: &Transfer<'_>, steps: Vec<Step>) -> Result<(), End> {
@@ -180,7 +180,7 @@ impl Import {
     }
 
     async fn objects(&mut self, transfer: &Transfer<'_>, text: &[u8]) -> Result<(), End> {
-        let objects = ova::read(text).map_err(|broken| broken.into_api_error())?;
+        let objects = ova::read(text).map_err(Broken::into_api_error)?;
         let created = self.created.insert(Created::default());
         create::all(&transfer.context, &self.settings, &objects, created).await?;
         self.writers = created.writers();
