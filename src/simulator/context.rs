@@ -203,7 +203,7 @@ impl Context {
     /// Lets simulated time pass: work that takes a while.
     pub async fn work(&self, duration: Duration) {
         if self.pace.stuck {
-            self.wait(std::future::pending()).await;
+            self.wait(std::future::pending::<()>()).await;
         }
         self.wait(self.shared.clock.sleep(duration.mul_f64(self.pace.factor))).await;
     }

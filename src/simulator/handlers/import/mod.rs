@@ -158,7 +158,7 @@ impl Import {
         let mut steps = Vec::new();
         let rest = self.reader.take().map(|reader| reader.finish(&mut |step| steps.push(step)));
         self.steps(transfer, steps).await?;
-        rest.unwrap_or(Ok(())).map_err(Broken::into_api_error.into())
+        rest.unwrap_or(Ok(())).map_err(|broken| broken.into_api_error().into())
     }
 
     async fn steps(&mut self, transfer: &Transfer<'_>, steps: Vec<Step>) -> Result<(), End> {
