@@ -1,0 +1,1 @@
+//! When the server will not forget any more.

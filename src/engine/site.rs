@@ -1,0 +1,1 @@
+//! One pool with all that is needed to work on it.
