@@ -15,8 +15,13 @@
 //! | `site`, `worker` | one pool with all that is needed to work on it; work that the clock knows of |
 //! | `view` | what the inventory shows, as values of `domain` |
 //! | `admission`, `barrier` | whose turn it is on a storage repository; when the server will not forget any more |
+//! | `kind`, `offline` | which kind of snapshot a VM admits; a VM that is shut down for its snapshot comes back |
+//! | `hooks` | commands of the administrator, around runs and snapshots |
 
 pub mod admission;
 pub mod barrier;
+pub mod hooks;
+pub mod kind;
+pub mod offline;
 pub mod site;
 pub mod worker;
