@@ -1,12 +1,16 @@
 //! The command line: one file per verb; this module only parses and dispatches.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
+//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, and [`Usage`]), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
 mod demo;
 mod doctor;
+mod history;
+mod lookup;
 mod out;
+mod reading;
 mod simulator;
 mod target;
+mod view;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,8 @@ enum Verb {
     Demo(demo::Args),
     /// Check whether a pool can be worked with; changes nothing
     Doctor(doctor::Args),
+    /// Show what was done: runs, jobs of a VM, due times; or copy the history
+    History(history::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
 }
@@ -46,14 +52,20 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Verb::History(args) => runtime.block_on(history::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
     }
 }
+
+/// Arguments that are wrong in a way that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Prints an error with its causes, once, on one line.
 fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("xensnap: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
