@@ -8,7 +8,9 @@ mod history;
 mod lookup;
 mod out;
 mod reading;
+mod show;
 mod simulator;
+mod snapshots;
 mod target;
 mod view;
 
@@ -36,6 +38,10 @@ enum Verb {
     Doctor(doctor::Args),
     /// Show what was done: runs, jobs of a VM, due times; or copy the history
     History(history::Args),
+    /// Show everything about one run, VM or snapshot
+    Show(show::Args),
+    /// Show the snapshots that exist, why each stays, and when it goes
+    Snapshots(snapshots::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
 }
@@ -53,6 +59,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::History(args) => runtime.block_on(history::run(args)),
+        Verb::Show(args) => runtime.block_on(show::run(args)),
+        Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
     }
 }

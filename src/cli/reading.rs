@@ -8,6 +8,7 @@ use clap::Args as ClapArgs;
 
 use super::view::{Screen, Times};
 use crate::clock::{Clock as _, SystemClock};
+use crate::domain::policy::Policy;
 use crate::store::{Options, Store};
 
 /// Which history is read, and how it is shown.
@@ -41,6 +42,14 @@ impl Reading {
             bail!("no history at {}; has the daemon run yet? --database names another file", path.display());
         }
         Ok(Store::open_read_only(path, &Options::default()).await?)
+    }
+
+    /// The policies, if a configuration is read.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub(super) fn policies(&self) -> anyhow::Result<Option<Vec<Policy>>> {
+        Ok(None)
     }
 
     /// The time it is, and how times are shown.

@@ -7,7 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::lookup::Names;
-use crate::store::{Attempt, Cause, Event, Job, Part, Removal, Run, Slot, Vm};
+use super::super::snapshots::Fate;
+use crate::domain::retention::{Expiry, Reason, Verdict};
+use crate::store::{Attempt, Cause, Disk, Event, Job, Part, Removal, Run, Slot, Snapshot, Vm};
 
 /// Why something is as it is.
 #[derive(Debug, Serialize)]
@@ -270,6 +272,89 @@ impl EventShape {
             kind: event.kind.clone(),
             text: event.text.clone(),
             data: event.data.clone(),
+        }
+    }
+}
+
+/// A snapshot, with what it is made of and what becomes of it.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct SnapshotShape {
+    snapshot: Uuid,
+    name: String,
+    vm: NamedShape,
+    pool: NamedShape,
+    policy: PolicyShape,
+    due_at: DateTime<Utc>,
+    taken_at: DateTime<Utc>,
+    kind: &'static str,
+    state: &'static str,
+    run: Option<i64>,
+    marked_at: Option<DateTime<Utc>>,
+    durable_at: Option<DateTime<Utc>>,
+    adopted_at: Option<DateTime<Utc>>,
+    released_at: Option<DateTime<Utc>>,
+    vanished_at: Option<DateTime<Utc>>,
+    ghost_at: Option<DateTime<Utc>>,
+    removed_at: Option<DateTime<Utc>>,
+    pinned_until: Option<DateTime<Utc>>,
+    pin_reason: Option<String>,
+    disks: Vec<Disk>,
+    suspend_image: Option<Uuid>,
+    fate: Option<FateShape>,
+}
+
+/// What retention makes of a snapshot; null when its policy is not in the configuration that was read.
+#[derive(Debug, Serialize)]
+struct FateShape {
+    /// The rules that keep it, the strongest first.
+    keep: Vec<&'static str>,
+    /// Why it goes, if nothing keeps it.
+    remove: Option<&'static str>,
+    /// `next-run`, `at` or `stays`.
+    goes: &'static str,
+    goes_at: Option<DateTime<Utc>>,
+}
+
+impl FateShape {
+    fn of(fate: &Fate) -> Self {
+        let (keep, remove) = match fate.verdict {
+            Verdict::Keep(reasons) => (reasons.iter().map(Reason::word).collect(), None),
+            Verdict::Remove(removal) => (Vec::new(), Some(removal.word())),
+        };
+        let (goes, goes_at) = match fate.expiry {
+            Expiry::NextPruning => ("next-run", None),
+            Expiry::At(at) => ("at", Some(at)),
+            Expiry::Stays => ("stays", None),
+        };
+        Self { keep, remove, goes, goes_at }
+    }
+}
+
+impl SnapshotShape {
+    pub(in crate::cli) fn of(snapshot: &Snapshot, fate: Option<&Fate>, names: &Names) -> Self {
+        Self {
+            snapshot: snapshot.uuid,
+            name: snapshot.name.clone(),
+            vm: NamedShape { uuid: snapshot.vm_uuid, name: Some(snapshot.vm_name.clone()) },
+            pool: NamedShape::pool(snapshot.pool, names),
+            policy: PolicyShape { id: snapshot.policy.clone(), name: snapshot.policy_name.clone() },
+            due_at: snapshot.due_at,
+            taken_at: snapshot.taken_at,
+            kind: snapshot.kind.as_str(),
+            state: snapshot.state.as_str(),
+            run: snapshot.run.map(|run| run.0),
+            marked_at: snapshot.marked_at,
+            durable_at: snapshot.durable_at,
+            adopted_at: snapshot.adopted_at,
+            released_at: snapshot.released_at,
+            vanished_at: snapshot.vanished_at,
+            ghost_at: snapshot.ghost_at,
+            removed_at: snapshot.removed_at,
+            pinned_until: snapshot.pinned_until,
+            pin_reason: snapshot.pin_reason.clone(),
+            disks: snapshot.disks.clone(),
+            suspend_image: snapshot.suspend_image,
+            fate: fate.map(FateShape::of),
         }
     }
 }

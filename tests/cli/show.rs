@@ -1,0 +1,214 @@
+//! `xensnap show`.
+
+use snapbox::str;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn a_run_is_shown_with_its_jobs_calls_and_events() {
+    let world = World::week().await;
+    world.run(80, "show 2").assert().success().stdout_eq(str![[r#"
+Run 2
+  uuid      4e000005-0000-4000-8000-000000000005
+  policy    nightly
+  pool      tokyo (00070c10-0000-4000-8000-000000000001)
+  due       Mon 2026-03-02 02:30:00 CET (2026-03-02 01:30:00 UTC), by schedule
+  started   Mon 2026-03-02 02:30:02 CET, 2s after it was due
+  finished  Mon 2026-03-02 02:40:25 CET, after 10m23s
+  outcome   partial: 3 jobs (1 done, 1 failed, 1 skipped), 0 snapshots removed
+  cause     1 of 3 VMs failed: there is no space on SR "san-2"
+
+Jobs
+VM                                    KIND      STATE    CALLS    TOOK  SNAPSHOT
+web-01                                disk      done         1  10m19s  5b000006
+database-server-of-the-accounting-d…  disk      failed       2   9m58s  -
+    SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650
+    GiB]
+ファイルサーバ                        quiesced  skipped      0      0s  -
+    no-guest-tools: the guest has no tools, so it cannot be quiesced
+
+Calls
+VM            CALL  SENT (Berlin)        RESULT     TOOK  NONCE     TASK
+web-01           1  2026-03-02 02:30:03  succeeded   14s  k7m2x006  OpaqueRef:7…
+database-se…     1  2026-03-02 02:30:20  refused      9s  p3q8r101  -
+    SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650
+    GiB]
+database-se…     2  2026-03-02 02:35:20  refused      9s  p3q8r102  -
+    SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650
+    GiB]
+
+Events
+AT (Berlin)          SEVERITY  KIND
+2026-03-02 02:35:29  error     sr-full
+    SR "san-2" has no space left for a snapshot of
+    database-server-of-the-accounting-department; free 1.7 TiB, or move the VM
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_what_it_removed() {
+    let world = World::week().await;
+    world.run(80, "show 3").assert().success().stdout_eq(str![[r#"
+Run 3
+  uuid      4e000007-0000-4000-8000-000000000007
+  policy    nightly
+  pool      tokyo (00070c10-0000-4000-8000-000000000001)
+  due       Thu 2026-03-05 02:30:00 CET (2026-03-05 01:30:00 UTC), by schedule
+  started   Thu 2026-03-05 02:30:02 CET, 2s after it was due
+  finished  Thu 2026-03-05 02:31:20 CET, after 1m18s
+  outcome   succeeded: 3 jobs (3 done), 0 snapshots removed
+
+Jobs
+VM                                           KIND  STATE  CALLS   TOOK  SNAPSHOT
+web-01                                       disk  done       1  1m13s  5e000008
+database-server-of-the-accounting-departme…  disk  done       1  1m13s  5e000009
+ファイルサーバ                               disk  done       1  1m13s  5e00000a
+
+Calls
+VM            CALL  SENT (Berlin)        RESULT     TOOK  NONCE     TASK
+web-01           1  2026-03-05 02:30:03  succeeded   14s  k7m2x008  OpaqueRef:7…
+database-se…     1  2026-03-05 02:30:23  succeeded   14s  k7m2x009  OpaqueRef:7…
+ファイルサ…      1  2026-03-05 02:30:43  succeeded   14s  k7m2x010  OpaqueRef:7…
+
+Removals
+SNAPSHOT  PLANNED (Berlin)     STATE     TRIES  PARTS GONE  TOOK
+5a000002  2026-03-05 02:31:20  done          1  3 of 3        5s
+    no rule keeps it
+5a000003  2026-03-05 02:31:20  orphaned      1  2 of 3        5s
+    no rule keeps it; VDI_IN_USE: the disk is attached to the control domain
+5a000004  2026-03-05 02:31:20  waiting       1  1 of 3         -
+    no rule keeps it; VDI_IN_USE: the disk is attached to the control domain;
+    next try in 13h31m
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_wide_screen_shows_a_run_in_full() {
+    let world = World::week().await;
+    world.run(200, "show 2").assert().success().stdout_eq(str![[r#"
+Run 2
+  uuid      4e000005-0000-4000-8000-000000000005
+  policy    nightly
+  pool      tokyo (00070c10-0000-4000-8000-000000000001)
+  due       Mon 2026-03-02 02:30:00 CET (2026-03-02 01:30:00 UTC), by schedule
+  started   Mon 2026-03-02 02:30:02 CET, 2s after it was due
+  finished  Mon 2026-03-02 02:40:25 CET, after 10m23s
+  outcome   partial: 3 jobs (1 done, 1 failed, 1 skipped), 0 snapshots removed
+  cause     1 of 3 VMs failed: there is no space on SR "san-2"
+
+Jobs
+VM                                            KIND      STATE    CALLS    TOOK  SNAPSHOT                              CAUSE
+web-01                                        disk      done         1  10m19s  5b000006-0000-4000-8000-000000000006
+database-server-of-the-accounting-department  disk      failed       2   9m58s  -                                     SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650 GiB]
+ファイルサーバ                                quiesced  skipped      0      0s  -                                     no-guest-tools: the guest has no tools, so it cannot be quiesced
+
+Calls
+VM                                            CALL  SENT (Berlin)        RESULT     TOOK  NONCE     TASK
+web-01                                           1  2026-03-02 02:30:03  succeeded   14s  k7m2x006  OpaqueRef:7a000006-0000-4000-8000-000000000006
+database-server-of-the-accounting-department     1  2026-03-02 02:30:20  refused      9s  p3q8r101  -
+    SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650 GiB]
+database-server-of-the-accounting-department     2  2026-03-02 02:35:20  refused      9s  p3q8r102  -
+    SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650 GiB]
+
+Events
+AT (Berlin)          SEVERITY  KIND     WHAT
+2026-03-02 02:35:29  error     sr-full  SR "san-2" has no space left for a snapshot of database-server-of-the-accounting-department; free 1.7 TiB, or move the VM
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_says_so() {
+    let world = World::week().await;
+    world.run(80, "show 5").assert().success().stdout_eq(str![[r#"
+Run 5
+  uuid     4e00000c-0000-4000-8000-00000000000c
+  policy   nightly
+  pool     tokyo (00070c10-0000-4000-8000-000000000001)
+  due      Sat 2026-03-07 02:30:00 CET (2026-03-07 01:30:00 UTC), by schedule
+  started  Sat 2026-03-07 02:30:02 CET, 2s after it was due
+  state    snapshotting, since 10h29m
+
+Jobs
+VM              KIND  STATE   CALLS  TOOK  SNAPSHOT
+web-01          disk  marked      1     -  6000000d-0000-4000-8000-00000000000d
+ファイルサーバ  disk  queued      0     -  -
+
+Calls
+VM      CALL  SENT (Berlin)        RESULT     TOOK  NONCE     TASK
+web-01     1  2026-03-07 02:30:03  succeeded   14s  k7m2x013  OpaqueRef:7a00000…
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_run_is_found_by_its_uuid() {
+    let world = World::week().await;
+    world.run(80, "show 4e000005-0000-4000-8000-000000000009").assert().success().stdout_eq(str![""]);
+}
+
+#[tokio::test]
+async fn a_vm_is_shown_with_its_snapshots_and_jobs() {
+    let world = World::week().await;
+    world.run(80, "show web-01").assert().success().stdout_eq(str![[r#"
+VM web-01
+  uuid      f10000a1-0000-4000-8000-0000000000a1
+  pool      tokyo (00070c10-0000-4000-8000-000000000001)
+  last job  Sat 2026-03-07 02:30:17 CET, 10h29m ago
+
+Snapshots
+  DUE (Berlin)         AGE  KIND  STATE    SNAPSHOT
+web-01, policy nightly: 3 snapshots
+  2026-03-07 02:30  10h29m  disk  marked   6000000d-0000-4000-8000-00000000000d
+  2026-03-05 02:30   2d10h  disk  durable  5e000008-0000-4000-8000-000000000008
+      pinned until 2026-04-10 03:30: before the migration
+  2026-03-02 02:30   5d10h  disk  durable  5b000006-0000-4000-8000-000000000006
+
+Jobs
+DUE (Berlin)      POLICY   KIND  STATE     CALLS    TOOK  RUN
+2026-03-07 02:30  nightly  disk  marked        1       -    5
+2026-03-05 03:30  hourly   disk  observed      0      1s    4
+2026-03-05 02:30  nightly  disk  done          1   1m13s    3
+2026-03-02 02:30  nightly  disk  done          1  10m19s    2
+2026-03-01 02:30  nightly  disk  done          1   1m13s    1
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_wide_screen_shows_a_vm_in_full() {
+    let world = World::week().await;
+    world.run(200, "show ファイルサーバ").assert().success().stdout_eq(str![[r#"
+VM ファイルサーバ
+  uuid      f10000a3-0000-4000-8000-0000000000a3
+  pool      tokyo (00070c10-0000-4000-8000-000000000001)
+  last job  Sat 2026-03-07 02:30:02 CET, 10h29m ago
+
+Snapshots
+  DUE (Berlin)        AGE  KIND  STATE    SNAPSHOT
+ファイルサーバ, policy nightly: 1 snapshot
+  2026-03-05 02:30  2d10h  disk  durable  5e00000a-0000-4000-8000-00000000000a
+
+Jobs
+DUE (Berlin)      POLICY   KIND      STATE    CALLS   TOOK  RUN  CAUSE
+2026-03-07 02:30  nightly  disk      queued       0      -    5
+2026-03-05 02:30  nightly  disk      done         1  1m13s    3
+2026-03-02 02:30  nightly  quiesced  skipped      0     0s    2  no-guest-tools: the guest has no tools, so it cannot be quiesced
+2026-03-01 02:30  nightly  disk      done         1  1m13s    1
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_shown_with_its_disks_and_its_mark() {
+    let world = World::week().await;
+    world.run(80, "show 5e").assert().success().stdout_eq(str![""]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_removed_is_shown_with_what_became_of_each_part() {
+    let world = World::week().await;
+    world.run(80, "show 5a0000").assert().success().stdout_eq(str![""]);
+}
