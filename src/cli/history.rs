@@ -13,7 +13,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Usage;
+use super::Exit;
 use super::lookup::{Names, suggestion};
 use super::out::say;
 use super::reading::Reading;
@@ -69,7 +69,7 @@ const EXAMPLES: &str = "Examples:
 /// # Errors
 /// When the history cannot be read, or does not know what is asked for.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let store = args.reading.store().await?;
+    let store = args.reading.sources()?.store().await?;
     let times = args.reading.times();
     match &args.backup {
         Some(target) => back_up(&store, target, &times, args.reading.json()).await?,
@@ -145,7 +145,7 @@ fn value<T: Copy>(what: &str, word: Option<&str>, all: &[T], name: fn(T) -> &'st
         Some(value) => Ok(Some(value)),
         None => {
             let known = words().collect::<Vec<_>>().join(", ");
-            Err(Usage(format!("\"{word}\" is no {what}{}; there are {known}", suggestion(word, words()))).into())
+            Err(Exit::usage(format!("\"{word}\" is no {what}; there are {known}{}", suggestion(word, words()))).into())
         }
     }
 }

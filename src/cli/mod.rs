@@ -1,12 +1,13 @@
 //! The command line: one file per verb; this module only parses and dispatches.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, and [`Usage`]), 78 a configuration file is wrong (sysexits' EX_CONFIG).
+//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, or found later), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
 mod check;
 mod demo;
 mod doctor;
 mod history;
 mod lookup;
+mod next;
 mod out;
 mod reading;
 mod show;
@@ -41,6 +42,8 @@ enum Verb {
     Doctor(doctor::Args),
     /// Show what was done: runs, jobs of a VM, due times; or copy the history
     History(history::Args),
+    /// Show when each policy fires next
+    Next(next::Args),
     /// Show everything about one run, VM or snapshot
     Show(show::Args),
     /// Show the snapshots that exist, why each stays, and when it goes
@@ -63,21 +66,32 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::History(args) => runtime.block_on(history::run(args)),
+        Verb::Next(args) => runtime.block_on(next::run(args)),
         Verb::Show(args) => runtime.block_on(show::run(args)),
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
     }
 }
 
-/// Arguments that are wrong in a way that clap cannot see.
+/// A failure with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+#[error("{text}")]
+struct Exit {
+    code: u8,
+    text: String,
+}
+
+impl Exit {
+    /// The arguments are wrong in a way that clap cannot see.
+    fn usage(text: String) -> Self {
+        Self { code: 2, text }
+    }
+}
 
 /// Prints an error with its causes, once, on one line.
 fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("xensnap: {error:#}");
-        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        error.downcast_ref::<Exit>().map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
     })
 }

@@ -43,9 +43,10 @@ Examples:
 /// When the configuration or the history cannot be read, or no policy is called so.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let times = args.reading.times();
-    let policies = args.reading.required_policies()?;
-    let chosen = chosen(&policies, args.policy.as_deref())?;
-    let (past, names) = match args.reading.store_if_any().await? {
+    let sources = args.reading.configured()?;
+    let policies = sources.policies.as_deref().unwrap_or_default();
+    let chosen = chosen(policies, args.policy.as_deref())?;
+    let (past, names) = match sources.store_if_any().await? {
         Some(store) => (Past::new(store.cursors().await?, store.unfinished_runs().await?), Names::of(&store).await?),
         None => (Past::default(), Names::default()),
     };
@@ -123,14 +124,23 @@ fn table(coming: &[Coming<'_>], names: &Names, times: &Times, utc: bool) -> Tabl
         let cells: [Cell; 6] = [
             each.due_at.map_or_else(|| NOTHING.to_owned(), at).into(),
             left(each.due_at, times),
-            each.last.map_or_else(|| NOTHING.to_owned(), at).into(),
-            each.last.map_or_else(|| NOTHING.to_owned(), |last| times.distance(last)).into(),
+            before(each, at).into(),
+            before(each, |last| times.distance(last)).into(),
             (&each.policy.name).into(),
             each.pool.map_or_else(|| NOTHING.to_owned(), |pool| names.pool(pool)).into(),
         ];
         table.row(cells, note(each, utc).map(|(tone, note)| Cell::toned(tone, note)));
     }
     table
+}
+
+/// What is said of the slot before: nothing but once for each policy and pool.
+fn before(coming: &Coming<'_>, say: impl FnOnce(DateTime<Utc>) -> String) -> String {
+    match coming.last {
+        Some(last) => say(last),
+        None if coming.first => NOTHING.to_owned(),
+        None => String::new(),
+    }
 }
 
 /// A time in the policy's zone, or in UTC if that was asked for.
@@ -160,7 +170,9 @@ fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
         Prospect::Waits(until) => Some((Tone::Doubt, format!("late, and closed until {}", moment(policy, *until, utc)))),
         Prospect::Disabled => Some((Tone::Faint, "disabled".to_owned())),
         Prospect::Never => Some((Tone::Doubt, "no time matches any more".to_owned())),
-        Prospect::Runs if coming.pool.is_none() => Some((Tone::Faint, "the daemon has not seen this policy yet".to_owned())),
+        Prospect::Runs if coming.pool.is_none() && coming.first => {
+            Some((Tone::Faint, "the daemon has not seen this policy yet".to_owned()))
+        }
         Prospect::Runs if policy.observe => Some((Tone::Faint, "observes only".to_owned())),
         Prospect::Runs => None,
     }

@@ -44,15 +44,15 @@ const EXAMPLES: &str = "Examples:
 /// # Errors
 /// When the history cannot be read, or does not know what is asked for, or several things are meant.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let store = args.reading.store().await?;
+    let sources = args.reading.sources()?;
+    let store = sources.store().await?;
     let names = Names::of(&store).await?;
     let pool = args.pool.as_deref().map(|pool| names.pool_uuid(pool)).transpose()?;
     let mut found = find(&store, &args.what, pool).await?;
-    let policies = args.reading.policies()?;
     let desk = Desk {
         store: &store,
         names: &names,
-        policies: policies.as_deref(),
+        policies: sources.policies.as_deref(),
         times: &args.reading.times(),
         screen: &args.reading.screen(),
         json: args.reading.json(),

@@ -55,13 +55,13 @@ const EXAMPLES: &str = "States:
 /// # Errors
 /// When the history cannot be read, or does not know what is asked for.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let store = args.reading.store().await?;
+    let sources = args.reading.sources()?;
+    let store = sources.store().await?;
     let times = args.reading.times();
-    let policies = args.reading.policies()?;
     let names = Names::of(&store).await?;
     let filter = narrowed(&args, &store, &names).await?;
     let mut snapshots = present(&store, &filter).await?;
-    let fates = fates(&snapshots, policies.as_deref(), times.now);
+    let fates = fates(&snapshots, sources.policies.as_deref(), times.now);
     if args.all {
         let all = store.snapshots(SnapshotFilter { present: false, ..filter }, Page::first(AT_ONCE)).await?.rows;
         snapshots.extend(all.into_iter().filter(|snapshot| !snapshot.state.is_present()));

@@ -44,7 +44,7 @@ xensnap: history knows no run, VM or snapshot "00000000-0000-4000-8000-00000000d
 async fn a_word_that_is_no_outcome_is_wrong_usage() {
     let world = World::week().await;
     world.run(80, "history --outcome fialed").assert().code(2).stderr_eq(str![[r#"
-xensnap: "fialed" is no outcome of a run; did you mean "failed"?; there are succeeded, partial, failed, cancelled, empty, observed
+xensnap: "fialed" is no outcome of a run; there are succeeded, partial, failed, cancelled, empty, observed; did you mean "failed"?
 
 "#]]);
 }
@@ -82,9 +82,62 @@ xensnap: no history at /nonexistent/history.db; has the daemon run yet? --databa
 
 #[test]
 fn a_file_that_is_no_history_is_refused() {
-    let command = xensnap(80).args(["snapshots", "--database", "Cargo.toml"]);
-    command.assert().code(1).stderr_eq(str![[r#"
-xensnap: /work/verbs/Cargo.toml is not a xensnap history: name another file, or move this one away; it was not touched
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().canonicalize().unwrap().join("notes.txt");
+    std::fs::write(&file, "not a database").unwrap();
+    let output = xensnap(80).args(["snapshots", "--database"]).arg(&file).assert().code(1);
+    let said = String::from_utf8_lossy(&output.get_output().stderr).replace(file.to_str().unwrap(), "FILE");
+    snapbox::assert_data_eq!(said, str![[r#"
+xensnap: FILE is not a xensnap history: name another file, or move this one away; it was not touched
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_policy_that_the_configuration_lacks_is_answered_with_the_nearest() {
+    let world = World::week().await;
+    world.configured(80, "next --policy hourli").assert().code(1).stderr_eq(str![[r#"
+xensnap: the configuration has no policy "hourli"; did you mean "hourly"?
+
+"#]]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_drawn_and_has_its_own_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("xensnap.toml");
+    std::fs::write(&file, "instalation = \"site-a\"\n").unwrap();
+    let output = xensnap(80).args(["history", "--config"]).arg(&file).assert().code(78);
+    let said = String::from_utf8_lossy(&output.get_output().stderr).replace(file.to_str().unwrap(), "FILE");
+    snapbox::assert_data_eq!(said, str![[r#"
+xensnap: FILE is not usable; --database reads a history without it
+warning: there is no [[pool]], so nothing can be snapshotted
+--> FILE
+ = help: `xensnap simulator` prints one to start from
+
+warning: there is no folder /tmp/.tmp12BzxM/policies.d
+--> FILE
+ = help: create it, and put policies into files that end in .toml
+
+warning: there is no [[policy]], so nothing will be snapshotted
+--> FILE
+ = help: put one into a file of the policy folder
+
+error: `installation` is missing
+ --> FILE:1:1
+  |
+1 | instalation = "site-a"
+  | ^
+  |
+  = help: write installation = "..." at the top, a name of its own for each installation: it decides whose a snapshot is
+
+error: unknown key `instalation`
+ --> FILE:1:1
+  |
+1 | instalation = "site-a"
+  | ^^^^^^^^^^^
+  |
+  = help: write `installation`
 
 "#]]);
 }

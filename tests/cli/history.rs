@@ -8,13 +8,13 @@ use crate::world::*;
 async fn runs_are_listed_newest_first() {
     let world = World::week().await;
     world.run(80, "history").assert().success().stdout_eq(str![[r#"
-RUN  DUE (Berlin)    LATE  POLICY   OUTCOME       DONE  FAILED  SKIPPED  REMOVED
-  5  2026-03-07 02…    2s  nightly  snapshotting     -       -        -        -
-  4  2026-03-05 03…    2s  hourly   observed         1       0        0        0
-  3  2026-03-05 02…    2s  nightly  succeeded        3       0        0        0
-  2  2026-03-02 02…    2s  nightly  partial          1       1        1        0
+RUN  DUE (Berlin)      LATE  POLICY   OUTCOME    DONE  FAIL  SKIP  REMOVED
+  5  2026-03-07 02:30    2s  nightly  running       -     -     -        -
+  4  2026-03-05 03:30    2s  hourly   observed      1     0     0        0
+  3  2026-03-05 02:30    2s  nightly  succeeded     3     0     0        1
+  2  2026-03-02 02:30    2s  nightly  partial       1     1     1        0
     1 of 3 VMs failed: there is no space on SR "san-2"
-  1  2026-03-01 02…    2s  nightly  succeeded        3       0        0        0
+  1  2026-03-01 02:30    2s  nightly  succeeded     3     0     0        0
 
 "#]]);
 }
@@ -23,12 +23,12 @@ RUN  DUE (Berlin)    LATE  POLICY   OUTCOME       DONE  FAILED  SKIPPED  REMOVED
 async fn a_wide_screen_shows_more_of_each_run() {
     let world = World::week().await;
     world.run(200, "history").assert().success().stdout_eq(str![[r#"
-RUN  DUE (Berlin)      UTC               LATE  POLICY   POOL   OUTCOME       DONE  FAILED  SKIPPED  REMOVED    TOOK  CAUSE
-  5  2026-03-07 02:30  2026-03-07 01:30    2s  nightly  tokyo  snapshotting     -       -        -        -       -
-  4  2026-03-05 03:30  2026-03-05 02:30    2s  hourly   tokyo  observed         1       0        0        0      1s
-  3  2026-03-05 02:30  2026-03-05 01:30    2s  nightly  tokyo  succeeded        3       0        0        0   1m18s
-  2  2026-03-02 02:30  2026-03-02 01:30    2s  nightly  tokyo  partial          1       1        1        0  10m23s  1 of 3 VMs failed: there is no space on SR "san-2"
-  1  2026-03-01 02:30  2026-03-01 01:30    2s  nightly  tokyo  succeeded        3       0        0        0   1m18s
+RUN  DUE (Berlin)      UTC               LATE  POLICY   POOL   OUTCOME    DONE  FAIL  SKIP  REMOVED    TOOK  CAUSE
+  5  2026-03-07 02:30  2026-03-07 01:30    2s  nightly  tokyo  running       -     -     -        -       -
+  4  2026-03-05 03:30  2026-03-05 02:30    2s  hourly   tokyo  observed      1     0     0        0      1s
+  3  2026-03-05 02:30  2026-03-05 01:30    2s  nightly  tokyo  succeeded     3     0     0        1   1m24s
+  2  2026-03-02 02:30  2026-03-02 01:30    2s  nightly  tokyo  partial       1     1     1        0  10m23s  1 of 3 VMs failed: there is no space on SR "san-2"
+  1  2026-03-01 02:30  2026-03-01 01:30    2s  nightly  tokyo  succeeded     3     0     0        0   1m24s
 
 "#]]);
 }
@@ -37,9 +37,9 @@ RUN  DUE (Berlin)      UTC               LATE  POLICY   POOL   OUTCOME       DON
 async fn times_are_shown_in_utc_on_request() {
     let world = World::week().await;
     world.run(80, "history --utc --limit 2").assert().success().stdout_eq(str![[r#"
-RUN  DUE (UTC)       LATE  POLICY   OUTCOME       DONE  FAILED  SKIPPED  REMOVED
-  5  2026-03-07 01…    2s  nightly  snapshotting     -       -        -        -
-  4  2026-03-05 02…    2s  hourly   observed         1       0        0        0
+RUN  DUE (UTC)         LATE  POLICY   POOL   OUTCOME   DONE  FAIL  SKIP  REMOVED
+  5  2026-03-07 01:30    2s  nightly  tokyo  running      -     -     -        -
+  4  2026-03-05 02:30    2s  hourly   tokyo  observed     1     0     0        0
 
 The newest 2 are shown. For those before them add --after 1772677802000000.4
 
@@ -54,8 +54,8 @@ async fn runs_are_narrowed_by_policy_outcome_and_time() {
         .assert()
         .success()
         .stdout_eq(str![[r#"
-RUN  DUE (Berlin)      LATE  POLICY   OUTCOME  DONE  FAILED  SKIPPED  REMOVED
-  2  2026-03-02 02:30    2s  nightly  partial     1       1        1        0
+RUN  DUE (Berlin)      LATE  POLICY   OUTCOME  DONE  FAIL  SKIP  REMOVED
+  2  2026-03-02 02:30    2s  nightly  partial     1     1     1        0
     1 of 3 VMs failed: there is no space on SR "san-2"
 
 "#]]);
@@ -65,9 +65,9 @@ RUN  DUE (Berlin)      LATE  POLICY   OUTCOME  DONE  FAILED  SKIPPED  REMOVED
 async fn a_list_says_how_to_go_on_and_goes_on_there() {
     let world = World::week().await;
     world.run(80, "history --limit 2").assert().success().stdout_eq(str![[r#"
-RUN  DUE (Berlin)    LATE  POLICY   OUTCOME       DONE  FAILED  SKIPPED  REMOVED
-  5  2026-03-07 02…    2s  nightly  snapshotting     -       -        -        -
-  4  2026-03-05 03…    2s  hourly   observed         1       0        0        0
+RUN  DUE (Berlin)      LATE  POLICY   OUTCOME   DONE  FAIL  SKIP  REMOVED
+  5  2026-03-07 02:30    2s  nightly  running      -     -     -        -
+  4  2026-03-05 03:30    2s  hourly   observed     1     0     0        0
 
 The newest 2 are shown. For those before them add --after 1772677802000000.4
 
@@ -134,7 +134,20 @@ DUE (Berlin)      UTC               POLICY   POOL   ORIGIN    DECIDED  RUN  OUTC
 async fn where_there_is_nothing_the_list_says_what_to_try() {
     let world = World::empty().await;
     world.run(80, "history").assert().success().stdout_eq(str![[r#"
-No such runs. Due times that were missed or skipped have none: --slots shows those too.
+No such runs. A due time that was missed or skipped has none: --slots shows those too.
 
 "#]]);
+}
+
+#[tokio::test]
+async fn the_history_is_copied_while_it_is_in_use_and_the_copy_can_be_read() {
+    let world = World::week().await;
+    let copy = world.folder.path().join("copy.db");
+    let copied = xensnap(80).args(["history", "--backup"]).arg(&copy).arg("--database").arg(world.path()).assert().success();
+    let said = String::from_utf8_lossy(&copied.get_output().stdout).into_owned();
+    assert!(said.contains("read back and found whole"), "{said}");
+    xensnap(80).args(["history", "--limit", "1", "--now", NOW, "--database"]).arg(&copy).assert().success();
+    let again = xensnap(80).args(["history", "--backup"]).arg(&copy).arg("--database").arg(world.path()).assert().code(1);
+    let said = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
+    assert!(said.contains("exists and is not overwritten"), "{said}");
 }

@@ -488,13 +488,113 @@ async fn a_vm_is_one_object() {
 #[tokio::test]
 async fn a_snapshot_is_one_object() {
     let world = World::week().await;
-    world.run(80, "show 5a0000 --json").assert().success().stdout_eq(str![""]);
+    world.run(80, "show 5a000003 --json").assert().success().stdout_eq(str![[r#"
+{
+  "version": 1,
+  "now": "2026-03-07T12:00:00Z",
+  "snapshot": {
+    "snapshot": "5a000003-0000-4000-8000-000000000003",
+    "name": "database-server-of-the-accounting-department nightly 2026-03-01 02:30 #k7m2x003",
+    "vm": {
+      "uuid": "f10000a2-0000-4000-8000-0000000000a2",
+      "name": "database-server-of-the-accounting-department"
+    },
+    "pool": {
+      "uuid": "00070c10-0000-4000-8000-000000000001",
+      "name": "tokyo"
+    },
+    "policy": {
+      "id": "nightly",
+      "name": "nightly"
+    },
+    "due_at": "2026-03-01T01:30:00Z",
+    "taken_at": "2026-03-01T01:30:35Z",
+    "kind": "disk",
+    "state": "removed",
+    "run": 1,
+    "marked_at": "2026-03-01T01:30:38Z",
+    "durable_at": "2026-03-01T01:31:10Z",
+    "adopted_at": null,
+    "released_at": null,
+    "vanished_at": null,
+    "ghost_at": null,
+    "removed_at": "2026-03-05T01:31:20Z",
+    "pinned_until": null,
+    "pin_reason": null,
+    "disks": [
+      {
+        "vdi": "d0000030-0000-4000-8000-000000000030",
+        "sr": "5e000002-0000-4000-8000-000000000002",
+        "position": "0",
+        "name": "system",
+        "virtual_size": 21474836480,
+        "of": "da000000-0000-4000-8000-000000000000"
+      },
+      {
+        "vdi": "d0000031-0000-4000-8000-000000000031",
+        "sr": "5e000002-0000-4000-8000-000000000002",
+        "position": "1",
+        "name": "data",
+        "virtual_size": 1771674009600,
+        "of": "da000001-0000-4000-8000-000000000001"
+      }
+    ],
+    "suspend_image": null,
+    "fate": null
+  },
+  "mark": "{/"v/":1,/"installation/":/"site-a/",/"pool/":/"00070c10-0000-4000-8000-000000000001/",/"snapshot/":/"5a000003-0000-4000-8000-000000000003/",/"vm/":/"f10000a2-0000-4000-8000-0000000000a2/",/"policy/":/"nightly/",/"due/":/"2026-03-01T01:30:00Z/",/"run/":/"4e000001-0000-4000-8000-000000000001/",/"kind/":/"disk/",/"nonce/":/"k7m2x003/"}",
+  "removals": [
+    {
+      "snapshot": "5a000003-0000-4000-8000-000000000003",
+      "run": 3,
+      "reason": "no rule keeps it",
+      "state": "orphaned",
+      "tries": 1,
+      "planned_at": "2026-03-05T01:31:20Z",
+      "finished_at": "2026-03-05T01:31:25Z",
+      "settled_at": null,
+      "cause": {
+        "code": "VDI_IN_USE",
+        "text": "the disk is attached to the control domain"
+      },
+      "parts": [
+        {
+          "uuid": "5a000003-0000-4000-8000-000000000003",
+          "role": "snapshot",
+          "state": "gone",
+          "changed_at": "2026-03-05T01:31:20Z",
+          "cause": null
+        },
+        {
+          "uuid": "d0000030-0000-4000-8000-000000000030",
+          "role": "disk",
+          "state": "gone",
+          "changed_at": "2026-03-05T01:31:21Z",
+          "cause": null
+        },
+        {
+          "uuid": "d0000031-0000-4000-8000-000000000031",
+          "role": "disk",
+          "state": "stuck",
+          "changed_at": "2026-03-05T01:31:22Z",
+          "cause": {
+            "code": "VDI_IN_USE",
+            "text": "the disk is attached to the control domain"
+          }
+        }
+      ]
+    }
+  ],
+  "events": []
+}
+
+"#]]);
 }
 
 #[tokio::test]
 async fn snapshots_are_one_object() {
     let world = World::week().await;
-    world.run(80, "snapshots --json --vm web-01").assert().success().stdout_eq(str![[r#"
+    world.configured(80, "snapshots --json --vm web-01").assert().success().stdout_eq(str![[r#"
 {
   "version": 1,
   "now": "2026-03-07T12:00:00Z",
@@ -547,7 +647,14 @@ async fn snapshots_are_one_object() {
         }
       ],
       "suspend_image": null,
-      "fate": null
+      "fate": {
+        "keep": [
+          "not durable yet"
+        ],
+        "remove": null,
+        "goes": "at",
+        "goes_at": "2026-03-15T01:30:00Z"
+      }
     },
     {
       "snapshot": "5e000008-0000-4000-8000-000000000008",
@@ -597,7 +704,18 @@ async fn snapshots_are_one_object() {
         }
       ],
       "suspend_image": null,
-      "fate": null
+      "fate": {
+        "keep": [
+          "last good",
+          "last",
+          "daily",
+          "monthly",
+          "pinned"
+        ],
+        "remove": null,
+        "goes": "at",
+        "goes_at": "2026-04-11T00:30:00Z"
+      }
     },
     {
       "snapshot": "5b000006-0000-4000-8000-000000000006",
@@ -647,7 +765,59 @@ async fn snapshots_are_one_object() {
         }
       ],
       "suspend_image": null,
-      "fate": null
+      "fate": {
+        "keep": [
+          "last",
+          "daily"
+        ],
+        "remove": null,
+        "goes": "at",
+        "goes_at": "2026-03-13T01:30:00Z"
+      }
+    }
+  ]
+}
+
+"#]]);
+}
+
+#[tokio::test]
+async fn coming_slots_are_one_object() {
+    let world = World::week().await;
+    world.configured(80, "next --json --policy nightly").assert().success().stdout_eq(str![[r#"
+{
+  "version": 1,
+  "now": "2026-03-07T12:00:00Z",
+  "slots": [
+    {
+      "policy": {
+        "id": "nightly",
+        "name": "nightly"
+      },
+      "pool": {
+        "uuid": "00070c10-0000-4000-8000-000000000001",
+        "name": "tokyo"
+      },
+      "zone": "Europe/Berlin",
+      "due_at": "2026-03-08T01:30:00Z",
+      "last_due_at": "2026-03-07T01:30:00Z",
+      "prospect": "skipped-closed",
+      "note": "will be skipped: in the blackout /"2026-03-08/""
+    },
+    {
+      "policy": {
+        "id": "nightly",
+        "name": "nightly"
+      },
+      "pool": {
+        "uuid": "00070c10-0000-4000-8000-000000000001",
+        "name": "tokyo"
+      },
+      "zone": "Europe/Berlin",
+      "due_at": "2026-03-09T01:30:00Z",
+      "last_due_at": null,
+      "prospect": "runs",
+      "note": null
     }
   ]
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what failed by panicking")]
 
 mod errors;
+mod help;
 mod history;
 mod json;
+mod next;
 mod show;
 mod snapshots;
 mod world;

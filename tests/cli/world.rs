@@ -20,6 +20,36 @@ const WEB: (u128, &str) = (0xa1, "web-01");
 const ACCOUNTS: (u128, &str) = (0xa2, "database-server-of-the-accounting-department");
 const FILES: (u128, &str) = (0xa3, "ファイルサーバ");
 
+/// The policies of the week, a new one, and one that is switched off.
+const POLICIES: &str = r#"
+[[policy]]
+name = "nightly"
+schedule = { cron = "30 2 * * *", zone = "Europe/Berlin", blackout = ["2026-03-08"] }
+select = { include = [{ tag = "backup" }] }
+retention = { last = 2, daily = 7, monthly = 3 }
+
+[[policy]]
+id = "h-1"
+name = "hourly"
+observe = true
+schedule = { cron = "30 * * * *", zone = "Europe/Berlin" }
+select = { include = [{ name = "web-*" }] }
+retention = { hourly = 12 }
+
+[[policy]]
+name = "weekly-archive-of-the-tokyo-office"
+schedule = { cron = "15 9 * * sun", zone = "Asia/Tokyo" }
+select = { include = [{ tag = "archive" }] }
+retention = { weekly = 10 }
+
+[[policy]]
+name = "old"
+enabled = false
+schedule = { cron = "@daily", zone = "UTC" }
+select = { include = [{ tag = "old" }] }
+retention = { last = 1 }
+"#;
+
 /// The night `n` nights after the first of March, at half past two in Berlin.
 pub(crate) fn night(n: i64) -> DateTime<Utc> {
     "2026-03-01T01:30:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::days(n)
@@ -63,14 +93,13 @@ impl World {
         store.see_policies(vec![policy("nightly", "nightly"), policy("h-1", "hourly")], night(0)).await.unwrap();
         store.see_pool(pool(TOKYO, "tokyo"), night(0)).await.unwrap();
         store.start_cursors(TOKYO, vec!["nightly".into(), "h-1".into()], night(0) - TimeDelta::days(1)).await.unwrap();
-        let first = world.good_night(0).await;
+        let first = world.good_night(0, &[]).await;
         world.bad_night(1).await;
         world.not_run("nightly", night(2), SlotState::Missed, "found 14h late, the policy catches up for 12h").await;
         world.not_run("nightly", night(3), SlotState::Skipped, "in the blackout \"2026-03-04\"").await;
-        let fifth = world.good_night(4).await;
+        let fifth = world.good_night(4, &first).await;
         world.observed(night(4) + TimeDelta::hours(1)).await;
-        world.removed(&first, &fifth.0).await;
-        store.pin(fifth.1[0], night(40), "before the migration").await.unwrap();
+        store.pin(fifth[0], night(40), "before the migration").await.unwrap();
         world.still_going(night(6)).await;
         world
     }
@@ -105,10 +134,19 @@ impl World {
         self.folder.path().join("history.db")
     }
 
+    /// The binary with these words and a configuration that names this history.
+    pub(crate) fn configured(&self, width: u16, words: &str) -> Command {
+        let main = self.folder.path().join("xensnap.toml");
+        std::fs::write(&main, "installation = \"site-a\"\n[store]\npath = \"history.db\"\n").unwrap();
+        let policies = self.folder.path().join("policies.d");
+        std::fs::create_dir_all(&policies).unwrap();
+        std::fs::write(policies.join("all.toml"), POLICIES).unwrap();
+        xensnap(width).args(words.split_whitespace()).arg("--config").arg(main).args(["--now", NOW])
+    }
+
     /// The binary with these words, on this history, on a screen so wide, in Berlin.
     pub(crate) fn run(&self, width: u16, words: &str) -> Command {
-        let words = words.split_whitespace().map(|word| word.replace('~', " "));
-        xensnap(width).args(words).arg("--database").arg(self.path()).args(["--now", NOW])
+        xensnap(width).args(words.split_whitespace()).arg("--database").arg(self.path()).args(["--now", NOW])
     }
 
     async fn slot(&self, policy: &str, due_at: DateTime<Utc>, state: SlotState, detail: &str) -> Claim {
@@ -135,8 +173,8 @@ impl World {
         self.store.start_run(new, due_at + seconds(2)).await.unwrap()
     }
 
-    /// A night on which all went well.
-    async fn good_night(&mut self, n: i64) -> (Run, Vec<SnapshotId>) {
+    /// A night on which all went well, except that of what was to go afterwards not all did.
+    async fn good_night(&mut self, n: i64, unwanted: &[SnapshotId]) -> Vec<SnapshotId> {
         let due = night(n);
         let run = self.start("nightly", due, false).await;
         let vms = [WEB, ACCOUNTS, FILES].map(|vm| job(vm, due));
@@ -151,7 +189,9 @@ impl World {
             self.store.end_job(job.id, JobState::Done, None, due + seconds(75)).await.unwrap();
         }
         self.store.advance_run(run.id, RunState::Removing).await.unwrap();
-        (self.store.finish_run(run.id, Outcome::Succeeded, None, due + seconds(80)).await.unwrap(), taken)
+        self.removed(unwanted, &run).await;
+        self.store.finish_run(run.id, Outcome::Succeeded, None, due + seconds(86)).await.unwrap();
+        taken
     }
 
     /// A job's call, its snapshot and its mark.
@@ -213,9 +253,9 @@ impl World {
     }
 
     /// Of the first night's snapshots the first goes, a disk of the second is stuck, and the third waits.
-    async fn removed(&mut self, (_, taken): &(Run, Vec<SnapshotId>), by: &Run) {
+    async fn removed(&mut self, unwanted: &[SnapshotId], by: &Run) {
         let begin = night(4) + seconds(80);
-        for (at, id) in taken.iter().enumerate() {
+        for (at, id) in unwanted.iter().enumerate() {
             let snapshot = self.store.snapshot(*id).await.unwrap();
             let mut parts = vec![(Role::Snapshot, snapshot.uuid)];
             parts.extend(snapshot.disks.iter().map(|disk| (Role::Disk, disk.vdi)));

@@ -25,7 +25,7 @@ pub(super) async fn list(asked: &Asked<'_>, word: Option<&str>) -> anyhow::Resul
         return print_json(asked.times.now, &Runs { runs, next: listed.next.map(|next| next.to_string()) });
     }
     if listed.rows.is_empty() {
-        say!("No such runs. Due times that were missed or skipped have none: --slots shows those too.");
+        say!("No such runs. A due time that was missed or skipped has none: --slots shows those too.");
         return Ok(());
     }
     table(asked, &listed.rows).print(&asked.screen);
@@ -40,12 +40,12 @@ fn table(asked: &Asked<'_>, runs: &[Run]) -> Table {
         due,
         utc,
         Column::right("LATE"),
-        Column::left("POLICY").cut(8),
+        Column::left("POLICY").cut(6),
         if asked.names.one_pool() { Column::left("POOL").extra() } else { Column::left("POOL").cut(6) },
         Column::left("OUTCOME"),
         Column::right("DONE"),
-        Column::right("FAILED"),
-        Column::right("SKIPPED"),
+        Column::right("FAIL"),
+        Column::right("SKIP"),
         Column::right("REMOVED"),
         Column::right("TOOK").extra(),
     ];

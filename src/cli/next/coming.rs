@@ -22,6 +22,8 @@ pub(super) struct Coming<'a> {
     pub(super) policy: &'a Policy,
     /// The pool; none where the daemon has not begun to count.
     pub(super) pool: Option<Uuid>,
+    /// Whether it is the first of its policy and pool.
+    pub(super) first: bool,
     /// When it is due.
     pub(super) due_at: Option<DateTime<Utc>>,
     /// The slot before it, whatever became of that; none behind the first that is shown.
@@ -85,8 +87,10 @@ pub(super) fn coming<'a>(
     for policy in policies {
         for (pool, progress) in past.of(policy, now) {
             let slots = if policy.enabled { slots(policy, &progress, now, count) } else { vec![(None, Prospect::Disabled)] };
-            let mut last = progress.last_claimed;
-            all.extend(slots.into_iter().map(|(due_at, prospect)| Coming { policy, pool, due_at, last: last.take(), prospect }));
+            all.extend(slots.into_iter().enumerate().map(|(at, (due_at, prospect))| {
+                let first = at == 0;
+                Coming { policy, pool, first, due_at, last: progress.last_claimed.filter(|_| first), prospect }
+            }));
         }
     }
     // What has no time comes last.

@@ -122,6 +122,11 @@ fn jobs(desk: &Desk<'_>, whole: &Whole<'_>) {
     table.print(desk.screen);
 }
 
+/// A task's reference without what all have in common.
+fn task(attempt: &Attempt) -> &str {
+    attempt.task.as_deref().map_or(NOTHING, |task| task.strip_prefix("OpaqueRef:").unwrap_or(task))
+}
+
 fn calls(desk: &Desk<'_>, whole: &Whole<'_>) {
     if whole.attempts.is_empty() {
         return;
@@ -135,7 +140,7 @@ fn calls(desk: &Desk<'_>, whole: &Whole<'_>) {
         Column::left("RESULT"),
         Column::right("TOOK"),
         Column::left("NONCE"),
-        Column::left("TASK").cut(8),
+        Column::left("TASK").brief(8),
     ];
     let mut table = Table::new(columns).remarks("CAUSE");
     for attempt in &whole.attempts {
@@ -146,7 +151,7 @@ fn calls(desk: &Desk<'_>, whole: &Whole<'_>) {
             states::attempt(attempt),
             attempt.ended_at.map_or_else(|| NOTHING.to_owned(), |end| rough(end - attempt.intent_at)).into(),
             (&attempt.nonce).into(),
-            attempt.task.as_deref().unwrap_or(NOTHING).into(),
+            task(attempt).into(),
         ];
         table.row(cells, attempt.cause.as_ref().map(|cause| states::cause(cause).into()));
     }

@@ -29,11 +29,6 @@ pub(super) use json::print as print_json;
 /// What stands where there is nothing to say.
 pub(super) const NOTHING: &str = "-";
 
-/// The text, or the sign for nothing.
-pub(super) fn or_nothing(text: Option<String>) -> String {
-    text.unwrap_or_else(|| NOTHING.to_owned())
-}
-
 /// "1 run", "3 runs".
 pub(super) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };

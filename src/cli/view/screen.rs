@@ -37,12 +37,12 @@ pub(in crate::cli) enum Tone {
 }
 
 impl Screen {
-    /// Standard output's screen. A width that is asked for wins, then `COLUMNS`, then the terminal's.
-    pub(in crate::cli) fn of_output(asked: Option<u16>) -> Self {
+    /// Standard output's screen, as wide as `COLUMNS` says if that is set.
+    pub(in crate::cli) fn of_output() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        let variable = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let variable = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<u16>().ok());
         let measured = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0);
-        let width = asked.or_else(variable).or_else(measured).map_or(USUAL, usize::from);
+        let width = variable.or_else(measured).map_or(USUAL, usize::from);
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { width: width.max(NARROWEST), colour: terminal && !unwanted }
     }

@@ -6,11 +6,11 @@ use crate::store::{
     SnapshotState,
 };
 
-/// How a run ended, or where it is.
+/// How a run ended, or that it has not.
 pub(in crate::cli) fn run(run: &Run) -> Cell {
     match run.outcome {
         Some(outcome) => Cell::toned(of_outcome(outcome), outcome.as_str()),
-        None => Cell::toned(Tone::Strong, run.state.as_str()),
+        None => Cell::toned(Tone::Strong, "running"),
     }
 }
 

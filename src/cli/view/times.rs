@@ -24,11 +24,6 @@ impl Times {
         Self { now, zone: zone.unwrap_or_else(Zone::utc) }
     }
 
-    /// The zone of the machine, or UTC.
-    pub(in crate::cli) fn zone(&self) -> &Zone {
-        &self.zone
-    }
-
     /// True if times are shown in UTC anyway.
     pub(in crate::cli) fn is_utc(&self) -> bool {
         self.zone == Zone::utc()
