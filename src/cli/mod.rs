@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     /// Say more on standard error (twice: details). XENSNAP_LOG overrides it.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
     verb: Verb,

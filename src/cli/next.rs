@@ -164,7 +164,7 @@ fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
     match &coming.prospect {
         Prospect::Skipped(closure) => Some((Tone::Doubt, format!("will be skipped: {closure}"))),
         Prospect::Due(verdict, before) => {
-            let others = if *before == 0 { String::new() } else { format!(", {before} before it will not run") };
+            let others = if *before == 0 { String::new() } else { format!("; {before} before it do not run") };
             Some((Tone::Doubt, format!("the daemon has not looked yet: {verdict}{others}")))
         }
         Prospect::Waits(until) => Some((Tone::Doubt, format!("late, and closed until {}", moment(policy, *until, utc)))),

@@ -157,7 +157,7 @@ fn heading(group: &[Snapshot], names: &Names) -> String {
 fn remark(snapshot: &Snapshot, times: &Times) -> Option<Cell> {
     let since = |what, at: DateTime<Utc>| Some(Cell::toned(Tone::Faint, format!("{what} {}", times.short(at))));
     match (snapshot.removed_at, snapshot.vanished_at, snapshot.released_at) {
-        _ if snapshot.state.is_present() => pin(snapshot, times).map(Cell::from),
+        _ if snapshot.state.is_present() => pin(snapshot, times).map(|(word, until)| format!("{word} {until}").into()),
         (Some(at), ..) => since("gone since", at),
         (_, Some(at), _) => since("missing since", at),
         (.., Some(at)) => since("given away", at),
@@ -165,10 +165,11 @@ fn remark(snapshot: &Snapshot, times: &Times) -> Option<Cell> {
     }
 }
 
-/// Until when and why it is pinned.
-pub(super) fn pin(snapshot: &Snapshot, times: &Times) -> Option<String> {
-    let until = times.short(snapshot.pinned_until?);
+/// That it is or was pinned, until when, and why.
+pub(super) fn pin(snapshot: &Snapshot, times: &Times) -> Option<(&'static str, String)> {
+    let until = snapshot.pinned_until?;
+    let word = if until <= times.now { "was pinned" } else { "pinned" };
     let reason = snapshot.pin_reason.as_deref().filter(|reason| !reason.is_empty());
-    let over = if snapshot.pinned_until <= Some(times.now) { "was pinned" } else { "pinned" };
-    Some(reason.map_or_else(|| format!("{over} until {until}"), |reason| format!("{over} until {until}: {reason}")))
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some((word, format!("until {}{reason}", times.short(until))))
 }

@@ -13,7 +13,6 @@ Usage: xensnap history [OPTIONS]
 
 Options:
       --policy <ID|NAME>  Only of this policy
-  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
       --vm <NAME|UUID>    The jobs of this VM instead of runs
       --pool <NAME|UUID>  Only on this pool
       --slots             Every due time instead of runs: also those missed or skipped, with the
@@ -31,6 +30,7 @@ Options:
                           unless --config is given too
       --utc               Show times in UTC
       --json              Print one JSON object for programs (docs/JSON.md)
+  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
   -h, --help              Print help
 
 Examples:
@@ -51,7 +51,6 @@ Usage: xensnap next [OPTIONS]
 
 Options:
       --count <COUNT>     So many slots of each policy [default: 1]
-  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
       --policy <ID|NAME>  Only of this policy
       --config <FILE>     The configuration, which says where the history is and what the policies
                           are [default: /etc/xensnap/xensnap.toml]
@@ -59,6 +58,7 @@ Options:
                           unless --config is given too
       --utc               Show times in UTC
       --json              Print one JSON object for programs (docs/JSON.md)
+  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
   -h, --help              Print help
 
 Columns:
@@ -84,13 +84,13 @@ Arguments:
 
 Options:
       --pool <NAME|UUID>  The pool it is in, where several have one that is called so
-  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
       --config <FILE>     The configuration, which says where the history is and what the policies
                           are [default: /etc/xensnap/xensnap.toml]
       --database <FILE>   This history instead, such as a copy; what depends on policies is left out
                           unless --config is given too
       --utc               Show times in UTC
       --json              Print one JSON object for programs (docs/JSON.md)
+  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
   -h, --help              Print help
 
 Examples:
@@ -109,7 +109,6 @@ Show the snapshots that exist, why each stays, and when it goes
 Usage: xensnap snapshots [OPTIONS]
 
 Options:
-  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
       --vm <NAME|UUID>    Only of this VM
       --policy <ID|NAME>  Only of this policy
       --pool <NAME|UUID>  Only in this pool
@@ -120,6 +119,7 @@ Options:
                           unless --config is given too
       --utc               Show times in UTC
       --json              Print one JSON object for programs (docs/JSON.md)
+  -v, --verbose...        Say more on standard error (twice: details). XENSNAP_LOG overrides it
   -h, --help              Print help
 
 States:

@@ -140,14 +140,32 @@ No such runs. A due time that was missed or skipped has none: --slots shows thos
 }
 
 #[tokio::test]
-async fn the_history_is_copied_while_it_is_in_use_and_the_copy_can_be_read() {
+async fn the_history_is_copied_while_it_is_in_use_and_a_copy_is_never_overwritten() {
     let world = World::week().await;
     let copy = world.folder.path().join("copy.db");
-    let copied = xensnap(80).args(["history", "--backup"]).arg(&copy).arg("--database").arg(world.path()).assert().success();
-    let said = String::from_utf8_lossy(&copied.get_output().stdout).into_owned();
-    assert!(said.contains("read back and found whole"), "{said}");
-    xensnap(80).args(["history", "--limit", "1", "--now", NOW, "--database"]).arg(&copy).assert().success();
-    let again = xensnap(80).args(["history", "--backup"]).arg(&copy).arg("--database").arg(world.path()).assert().code(1);
-    let said = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
-    assert!(said.contains("exists and is not overwritten"), "{said}");
+    let words = format!("history --backup {}", copy.display());
+    let hidden = |bytes: &[u8]| {
+        let folder = world.folder.path().canonicalize().unwrap();
+        let said = String::from_utf8_lossy(bytes).replace(folder.to_str().unwrap(), "FOLDER");
+        said.replace(&std::fs::metadata(&copy).unwrap().len().to_string(), "SIZE")
+    };
+    let copied = world.run(80, &words).assert().success();
+    snapbox::assert_data_eq!(
+        hidden(&copied.get_output().stdout),
+        str![[r#"
+FOLDER/copy.db holds the history as it was at Sat 2026-03-07 13:00:00 CET: SIZE bytes, read back and found whole.
+To restore it, stop the daemon and put it in the place of FOLDER/history.db; the daemon recognises an older copy.
+
+"#]]
+    );
+    let again = world.run(80, &words).assert().code(1);
+    snapbox::assert_data_eq!(
+        hidden(&again.get_output().stderr),
+        str![[r#"
+xensnap: FOLDER/copy.db exists and is not overwritten: name another file
+
+"#]]
+    );
+    let read = xensnap(80).args(["history", "--limit", "1", "--now", NOW, "--database"]).arg(&copy).assert();
+    read.success();
 }

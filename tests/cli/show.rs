@@ -249,13 +249,9 @@ Snapshot 5e000008-0000-4000-8000-000000000008
   state    durable
   marked   Thu 2026-03-05 02:30:18 CET, 2d10h ago
   durable  Thu 2026-03-05 02:31:10 CET, 2d10h ago
-  pin      pinned until 2026-04-10 03:30: before the migration
-  mark     xensnap:mark =
-           {"v":1,"installation":"site-a","pool":"00070c10-0000-4000-8000-000000
-           000001","snapshot":"5e000008-0000-4000-8000-000000000008","vm":"f1000
-           0a1-0000-4000-8000-0000000000a1","policy":"nightly","due":"2026-03-05
-           T01:30:00Z","run":"4e000007-0000-4000-8000-000000000007","kind":"disk
-           ","nonce":"k7m2x008"}
+  pinned   until 2026-04-10 03:30: before the migration
+  mark     xensnap:mark of installation site-a, run
+           4e000007-0000-4000-8000-000000000007, nonce k7m2x008
 
 Disks
 AT  NAME       SIZE  DISK                                  SR        TAKEN OF
@@ -284,12 +280,8 @@ Snapshot 5a000003-0000-4000-8000-000000000003
   marked   Sun 2026-03-01 02:30:38 CET, 6d10h ago
   durable  Sun 2026-03-01 02:31:10 CET, 6d10h ago
   removed  Thu 2026-03-05 02:31:20 CET, 2d10h ago
-  mark     xensnap:mark =
-           {"v":1,"installation":"site-a","pool":"00070c10-0000-4000-8000-000000
-           000001","snapshot":"5a000003-0000-4000-8000-000000000003","vm":"f1000
-           0a2-0000-4000-8000-0000000000a2","policy":"nightly","due":"2026-03-01
-           T01:30:00Z","run":"4e000001-0000-4000-8000-000000000001","kind":"disk
-           ","nonce":"k7m2x003"}
+  mark     xensnap:mark of installation site-a, run
+           4e000001-0000-4000-8000-000000000001, nonce k7m2x003
 
 Disks
 AT  NAME       SIZE  DISK                                  SR        TAKEN OF
@@ -327,15 +319,11 @@ Snapshot 5e000008-0000-4000-8000-000000000008
   state    durable
   marked   Thu 2026-03-05 02:30:18 CET, 2d10h ago
   durable  Thu 2026-03-05 02:31:10 CET, 2d10h ago
-  pin      pinned until 2026-04-10 03:30: before the migration
+  pinned   until 2026-04-10 03:30: before the migration
   kept by  last good, last, daily, monthly, pinned
   goes     Sat 2026-04-11 02:30:00 CEST, in 34d
-  mark     xensnap:mark =
-           {"v":1,"installation":"site-a","pool":"00070c10-0000-4000-8000-000000
-           000001","snapshot":"5e000008-0000-4000-8000-000000000008","vm":"f1000
-           0a1-0000-4000-8000-0000000000a1","policy":"nightly","due":"2026-03-05
-           T01:30:00Z","run":"4e000007-0000-4000-8000-000000000007","kind":"disk
-           ","nonce":"k7m2x008"}
+  mark     xensnap:mark of installation site-a, run
+           4e000007-0000-4000-8000-000000000007, nonce k7m2x008
 
 Disks
 AT  NAME       SIZE  DISK                                  SR        TAKEN OF

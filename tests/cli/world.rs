@@ -321,4 +321,5 @@ pub(crate) fn xensnap(width: u16) -> Command {
         .env("TZ", "Europe/Berlin")
         .env("COLUMNS", width.to_string())
         .env_remove("XENSNAP_LOG")
+        .with_assert(snapbox::Assert::new().action_env("SNAPSHOTS").normalize_paths(false))
 }

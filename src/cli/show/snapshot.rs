@@ -34,7 +34,7 @@ pub(super) async fn show(desk: &Desk<'_>, snapshot: &Snapshot) -> anyhow::Result
     if desk.json {
         let shape = Shape {
             snapshot: SnapshotShape::of(snapshot, fate.as_ref(), desk.names),
-            mark,
+            mark: mark.map(|mark| mark.encode()),
             removals: removals.iter().map(RemovalShape::of).collect(),
             events: events.iter().map(EventShape::of).collect(),
         };
@@ -59,7 +59,7 @@ async fn fate(desk: &Desk<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<Fat
 }
 
 /// The mark we wrote, from the rows that say what it holds.
-async fn mark(desk: &Desk<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<String>> {
+async fn mark(desk: &Desk<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<Mark>> {
     let (Some(job), Some(run)) = (snapshot.job, snapshot.run) else { return Ok(None) };
     let attempts = desk.store.attempts(job).await?;
     let nonce = attempts.into_iter().find(|attempt| Some(attempt.id) == snapshot.attempt).map(|attempt| attempt.nonce);
@@ -78,10 +78,10 @@ async fn mark(desk: &Desk<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<Str
             nonce: nonce?.parse().ok()?,
         })
     };
-    Ok(snapshot.marked_at.and_then(|_| mark()).map(|mark| mark.encode()))
+    Ok(snapshot.marked_at.and_then(|_| mark()))
 }
 
-fn facts(desk: &Desk<'_>, snapshot: &Snapshot, fate: Option<&Fate>, mark: Option<String>) -> Facts {
+fn facts(desk: &Desk<'_>, snapshot: &Snapshot, fate: Option<&Fate>, mark: Option<Mark>) -> Facts {
     let times = desk.times;
     let mut facts = Facts::default();
     facts.add("name", &snapshot.name);
@@ -96,11 +96,14 @@ fn facts(desk: &Desk<'_>, snapshot: &Snapshot, fate: Option<&Fate>, mark: Option
     for (label, at) in since(snapshot) {
         facts.maybe(label, at.map(|at| times.with_distance(at)));
     }
-    facts.maybe("pin", pin(snapshot, times));
+    if let Some((word, until)) = pin(snapshot, times) {
+        facts.add(word, until);
+    }
     if let Some(fate) = fate {
         fate_facts(desk, &mut facts, fate);
     }
-    facts.maybe("mark", mark.map(|mark| format!("{KEY} = {mark}")));
+    let written = |mark: Mark| format!("{KEY} of installation {}, run {}, nonce {}", mark.installation, mark.run, mark.nonce);
+    facts.maybe("mark", mark.map(written));
     facts
 }
 

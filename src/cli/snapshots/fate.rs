@@ -1,6 +1,7 @@
 //! Why each snapshot stays, and when it will go: retention's own answers, from what history knows. The daemon looks at the pool as
 //! well before it removes anything, so this is what it will do if the pool agrees.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
@@ -29,26 +30,41 @@ pub(in crate::cli) fn fates(
     let mut fates = HashMap::new();
     let policies: HashMap<&str, &Policy> =
         policies.unwrap_or_default().iter().map(|policy| (policy.id.as_str(), policy)).collect();
-    let mut sets: BTreeMap<(i64, &str), Vec<(SnapshotId, Candidate)>> = BTreeMap::new();
+    let mut sets: BTreeMap<(&str, i64), Vec<(SnapshotId, Candidate)>> = BTreeMap::new();
     for snapshot in snapshots {
         if let Some(candidate) = candidate(snapshot) {
-            sets.entry((snapshot.vm.0, &snapshot.policy)).or_default().push((snapshot.id, candidate));
+            sets.entry((&snapshot.policy, snapshot.vm.0)).or_default().push((snapshot.id, candidate));
         }
     }
-    for ((_, policy), set) in sets {
-        if let Some(policy) = policies.get(policy) {
-            judge(policy, &set, now, &mut fates);
+    let mut ahead: HashMap<&str, Ahead<'_>> = HashMap::new();
+    for ((id, _), set) in sets {
+        if let Some(policy) = policies.get(id) {
+            judge(ahead.entry(id).or_insert_with(|| Ahead { policy, asked: RefCell::default() }), &set, now, &mut fates);
         }
     }
     fates
 }
 
-fn judge(policy: &Policy, set: &[(SnapshotId, Candidate)], now: DateTime<Utc>, fates: &mut HashMap<SnapshotId, Fate>) {
+/// The slots of a policy that come, each walked to once: thousands of VMs have snapshots of the same nights.
+struct Ahead<'a> {
+    policy: &'a Policy,
+    asked: RefCell<HashMap<DateTime<Utc>, Option<DateTime<Utc>>>>,
+}
+
+impl Ahead<'_> {
+    fn next_slot(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let walk = || self.policy.enabled.then(|| self.policy.schedule.next_open_after(after)).flatten();
+        *self.asked.borrow_mut().entry(after).or_insert_with(walk)
+    }
+}
+
+fn judge(ahead: &Ahead<'_>, set: &[(SnapshotId, Candidate)], now: DateTime<Utc>, fates: &mut HashMap<SnapshotId, Fate>) {
+    let policy = ahead.policy;
     let (rules, zone) = (&policy.retention.rules, policy.schedule.zone());
     let candidates: Vec<Candidate> = set.iter().map(|(_, candidate)| *candidate).collect();
     let rows: HashMap<SnapshotUuid, SnapshotId> = set.iter().map(|(id, candidate)| (candidate.snapshot, *id)).collect();
-    let next_slot = |after| policy.enabled.then(|| policy.schedule.next_open_after(after)).flatten();
-    let expiries: HashMap<SnapshotUuid, Expiry> = forecast(rules, zone, &candidates, now, next_slot).into_iter().collect();
+    let expiries: HashMap<SnapshotUuid, Expiry> =
+        forecast(rules, zone, &candidates, now, |after| ahead.next_slot(after)).into_iter().collect();
     for decision in decide(rules, zone, &candidates, now).decisions {
         let expiry = if policy.observe { Expiry::Stays } else { expiries[&decision.snapshot] };
         fates.insert(rows[&decision.snapshot], Fate { verdict: decision.verdict, expiry });
