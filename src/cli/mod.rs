@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
+mod check;
 mod demo;
 mod doctor;
 mod out;
@@ -26,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Read the configuration as the daemon does, and say what it means; changes nothing
+    Check(check::Args),
     /// Show snapshots being taken and removed on a simulated pool
     Demo(demo::Args),
     /// Check whether a pool can be worked with; changes nothing
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     match verb {
+        Verb::Check(args) => Ok(check::run(&args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
