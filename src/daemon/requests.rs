@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::runs::{Start, only_note, only_value};
 use super::Handle;
+use super::runs::{Start, only_note, only_value};
 use crate::clock::SharedClock;
 use crate::engine::error::Result;
+use crate::engine::prune::{self, When};
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::engine::prune::{self, When};
 use crate::engine::{holdings, late};
 use crate::store::{self, Claim, NewSlot, Origin, SlotState, Store};
 
@@ -92,7 +92,9 @@ pub(super) async fn serve(handle: Handle) -> Result<()> {
         }
         let every = handle.plan.borrow().times.requests_every;
         let sleep = handle.clock.sleep(every);
-        let stopped = async { tokio::select! { () = handle.stop.cancelled() => true, () = sleep => false } };
+        let stopped = async {
+            tokio::select! { () = handle.stop.cancelled() => true, () = sleep => false }
+        };
         if worker.wait(stopped).await {
             return Ok(());
         }
@@ -106,8 +108,7 @@ async fn answer(worker: &mut Worker, handle: &Handle, value: &Value) -> Result<R
     let (Ask::Run { policy: id, .. } | Ask::Prune { policy: id }) = &request.ask;
     let plan = handle.plan();
     let Some(assigned) = plan.find(id) else { return Ok(refusal(format!("the running service has no policy {id}; reload it"))) };
-    let sites: Vec<SharedSite> =
-        handle.sites.borrow().iter().filter(|site| assigned.applies_to(site.name())).cloned().collect();
+    let sites: Vec<SharedSite> = handle.sites.borrow().iter().filter(|site| assigned.applies_to(site.name())).cloned().collect();
     if sites.is_empty() {
         return Ok(refusal("none of the policy's pools is reached now; `xensnap doctor` says why".to_owned()));
     }
@@ -129,7 +130,9 @@ async fn run(handle: &Handle, site: &SharedSite, assigned: &super::Assigned, vms
     let policy = &assigned.policy;
     if let Some(running) = handle.runs.running(&policy.id, site.uuid.0) {
         reply.failed = true;
-        reply.lines.push(format!("{}: the run of slot {running} of this policy still works; ask again when it has ended", site.name()));
+        reply
+            .lines
+            .push(format!("{}: the run of slot {running} of this policy still works; ask again when it has ended", site.name()));
         return Ok(());
     }
     let due_at = handle.clock.now().trunc_subsecs(6);
