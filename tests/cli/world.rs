@@ -11,7 +11,7 @@ use xensnap::store::{
     Origin, Outcome, PartState, PolicySeen, PoolSeen, Role, Run, RunState, Severity, SlotState, SnapshotId, Store,
 };
 
-pub(crate) const TOKYO: Uuid = Uuid::from_u128(0x70c10_0000_4000_8000_0000_0000_0001);
+pub(crate) const TOKYO: Uuid = Uuid::from_u128(0x0007_0c10_0000_4000_8000_0000_0000_0001);
 /// When the verbs think it is.
 pub(crate) const NOW: &str = "2026-03-07T12:00:00Z";
 
@@ -107,7 +107,7 @@ impl World {
     /// Two pools, each with a VM that is called the same.
     pub(crate) async fn twins() -> Self {
         let mut world = Self::week().await;
-        let osaka = Uuid::from_u128(0x05a4a_0000_4000_8000_0000_0000_0002);
+        let osaka = Uuid::from_u128(0x0000_5a4a_0000_4000_8000_0000_0000_0002);
         world.store.see_pool(pool(osaka, "osaka"), night(5)).await.unwrap();
         world.made += 1;
         let disks = vec![disk(world.made, 0, "system", 20 << 30)];
