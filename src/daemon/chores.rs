@@ -37,6 +37,9 @@ fn runs_free(runs: &Runs, site: &SharedSite, policy: &str) -> bool {
 async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result<()> {
     let due = site.store.removals_due(site.now()).await?;
     for removal in due.into_iter().filter(|removal| removal.pool == site.uuid.0) {
+        if !site.is_trusted() {
+            return Ok(());
+        }
         if let Some(run) = removal.run
             && site.store.run(run).await?.outcome.is_none()
         {
@@ -49,6 +52,20 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
         let policy = row.as_ref().and_then(|row| plan.policy(&row.policy));
         let queue = policy.map_or_else(|| prune::queue(&stand_in("removed", "removed")), |policy| prune::queue(policy));
         uninstall::carry_out(worker, site, &removal, &queue).await?;
+    }
+    settle(worker, site).await
+}
+
+/// What no run makes durable any more: removals of runs that are over, and of none.
+async fn settle(worker: &mut Worker, site: &SharedSite) -> Result<()> {
+    for removal in site.store.removals_to_settle(site.uuid.0).await? {
+        let left = match removal.run {
+            Some(run) => site.store.run(run).await?.outcome.is_some(),
+            None => true,
+        };
+        if left {
+            return late::secure_all(worker, site).await;
+        }
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ impl Keeper {
             clock: self.clock.clone(),
             admission: Admission::new(self.pool.limits),
             pace: plan.pace,
-            trusted: watch::Sender::new(false),
+            compared: watch::Sender::new(None),
         }
     }
 
@@ -195,7 +195,7 @@ impl Keeper {
 
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
         let mut incarnations = site.pool.incarnations();
-        let mut trusted = site.trusted.subscribe();
+        let mut compared_with = site.compared.subscribe();
         let mut compared = self.clock.elapsed();
         loop {
             let times = self.plan.borrow().times;
@@ -204,7 +204,7 @@ impl Keeper {
                 tokio::select! {
                     () = self.stop.cancelled() => News::Stop,
                     Ok(_) = incarnations.wait_for(|now| now.as_ref().is_some_and(|now| now.number != known.number)) => News::Server,
-                    Ok(_) = trusted.wait_for(|trusted| !trusted) => News::Untrusted,
+                    Ok(_) = compared_with.wait_for(Option::is_none) => News::Untrusted,
                     () = sleep => News::Chores,
                 }
             };
@@ -216,7 +216,7 @@ impl Keeper {
                     let now = incarnations.borrow_and_update().clone().unwrap_or_else(|| known.clone());
                     if !now.is_same_server(&known) || matches!(news, News::Untrusted) {
                         tracing::warn!(pool = %site.name(), master = %now.address, "the server restarted or another host is master; nothing is removed before history and pool are compared");
-                        site.trusted.send_replace(false);
+                        site.distrust();
                         doubt = Doubt::Server;
                     }
                     known = now;

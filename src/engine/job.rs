@@ -183,6 +183,11 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
     let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(Step::Again) };
     let kind = kind_of(job.kind);
     match resolve::resolve(worker, &errand.site, job, &attempt).await {
+        Went::Doubtful(setback) if may_be_seen_later(errand, job, &setback) => {
+            tracing::warn!(pool = %errand.site.name(), vm = %job.vm_name, policy = %errand.policy.name, error = %setback.cause.text, "nobody knows yet whether the snapshot was taken; looking again");
+            let again = errand.site.now() + errand.site.pace.longest_retry;
+            Ok(if errand.wait_until(worker, again).await { Step::Again } else { Step::Stopped })
+        }
         Went::Doubtful(setback) => {
             let cause = attempt::unresolved(&setback);
             errand.site.note_of_job(job, "unresolved", &cause).await?;
@@ -197,6 +202,12 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
         }
         Went::Not(setback) => refused(errand, job, &attempt, &setback).await,
     }
+}
+
+/// True while the pool is only away and the slot's window is open: what is found then can still be made good in this run.
+fn may_be_seen_later(errand: &Errand, job: &Job, setback: &Setback) -> bool {
+    let away = matches!(setback.kind, failure::Kind::Transient | failure::Kind::Busy | failure::Kind::Ambiguous);
+    away && setback.cause.code != resolve::UNREADABLE && !matches!(errand.admission(job), Admission::Over(_))
 }
 
 fn unseen() -> Cause {

@@ -20,9 +20,16 @@ use crate::xenapi::types::Uuid as ServerUuid;
 /// When the history cannot be kept.
 pub async fn settle(worker: &mut Worker, site: &Site, free: impl Fn(&str) -> bool) -> Result<()> {
     for job in site.store.unfinished_jobs().await?.into_iter().filter(|job| job.pool == site.uuid.0 && free(&job.policy)) {
-        if site.store.run(job.run).await?.outcome.is_none() {
-            continue;
+        if site.store.run(job.run).await?.outcome.is_some() {
+            bring_to_its_end(worker, site, job).await?;
         }
+    }
+    Ok(())
+}
+
+/// Takes a job as far as it goes now.
+async fn bring_to_its_end(worker: &mut Worker, site: &Site, mut job: Job) -> Result<()> {
+    loop {
         match job.state {
             JobState::Unresolved | JobState::Intent | JobState::Calling => look(worker, site, &job).await?,
             JobState::Taken => mark(worker, site, &job).await?,
@@ -31,10 +38,14 @@ pub async fn settle(worker: &mut Worker, site: &Site, free: impl Fn(&str) -> boo
                 let cause = Cause::new("late", "the snapshot turned up after its run had ended");
                 site.store.end_job(job.id, JobState::Done, Some(cause), site.now()).await?;
             }
-            _ => {}
+            _ => return Ok(()),
         }
+        let now = site.store.job(job.id).await?;
+        if now.state == job.state {
+            return Ok(());
+        }
+        job = now;
     }
-    Ok(())
 }
 
 async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
@@ -97,14 +108,15 @@ pub async fn mark_of(site: &Site, job: &Job, row: &crate::store::Snapshot) -> Re
     }))
 }
 
-/// Makes durable everything that is marked, and what was removed.
+/// Makes durable everything that is marked, and what was removed; nothing while history and pool may differ.
 ///
 /// # Errors
 /// When the history cannot be kept.
 pub async fn secure_all(worker: &mut Worker, site: &Site) -> Result<()> {
+    let Some(known) = site.agrees_with() else { return Ok(()) };
     let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
     let removed: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
-    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.barrier.pass()).await.is_ok() {
+    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.barrier.pass_since(known)).await.is_ok() {
         site.store.snapshots_durable(marked, site.now()).await?;
         site.store.removals_settled(removed, site.now()).await?;
     }

@@ -72,8 +72,8 @@ pub struct Pruned {
     pub awaits_approval: bool,
 }
 
-/// Removes what retention does not keep of one VM, oldest first, and stops at the first that will not go: an interrupted pruning has
-/// then removed the least valuable.
+/// Removes what retention does not keep of one VM, oldest first: an interrupted pruning has then removed the least valuable. If the
+/// server may have forgotten something meanwhile, what justified the rest may be gone, and it is decided anew.
 ///
 /// # Errors
 /// When the history cannot be written.
@@ -85,18 +85,37 @@ pub async fn prune(
     vm: Uuid,
     when: When,
 ) -> Result<Pruned> {
-    site.trust(worker).await;
-    let verdicts = decide(site, policy, vm, when).await?;
-    let doomed = verdicts.removals();
-    if doomed.is_empty() {
-        return Ok(Pruned::default());
-    }
-    if !approved(site, policy, run, &verdicts).await? {
-        return Ok(Pruned { awaits_approval: true, ..Pruned::default() });
-    }
-    let queue = queue(policy);
     let mut pruned = Pruned::default();
-    for (held, reason) in doomed {
+    loop {
+        site.trust(worker).await;
+        let verdicts = decide(site, policy, vm, when).await?;
+        if verdicts.removals().is_empty() {
+            return Ok(pruned);
+        }
+        if !approved(site, policy, run, &verdicts).await? {
+            return Ok(Pruned { awaits_approval: true, ..pruned });
+        }
+        pruned.left.clear();
+        if remove(worker, site, policy, run, &verdicts, &mut pruned).await? {
+            return Ok(pruned);
+        }
+    }
+}
+
+/// Removes what goes. False if history and pool have to be compared before any more goes.
+async fn remove(
+    worker: &mut Worker,
+    site: &Site,
+    policy: &Policy,
+    run: Option<RunId>,
+    verdicts: &Verdicts,
+    pruned: &mut Pruned,
+) -> Result<bool> {
+    let queue = queue(policy);
+    for (held, reason) in verdicts.removals() {
+        if !site.is_trusted() {
+            return Ok(false);
+        }
         let removal = match plan_removal(site, run, held, reason).await? {
             Ok(removal) => removal,
             Err(why) => {
@@ -109,7 +128,7 @@ pub async fn prune(
             Removed::Waiting(cause) | Removed::Withdrawn(cause) | Removed::Orphaned(cause) => pruned.left.push(cause.text),
         }
     }
-    Ok(pruned)
+    Ok(true)
 }
 
 /// Whose turn a removal takes.

@@ -56,6 +56,8 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     while !site.shows_the_present(worker, Duration::from_secs(3600)).await {
         tracing::warn!(pool = %site.name(), "the pool cannot be read; nothing is removed before it is");
     }
+    // Whoever answers from here on: one that starts meanwhile is compared for itself.
+    let with = site.pool.incarnation();
     let rows = site.store.present_snapshots(site.uuid.0).await?;
     if doubt == Doubt::Server {
         scan(worker, site, &rows).await;
@@ -74,15 +76,14 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     for job in forgotten {
         keep_anew(site, job, &mut findings).await?;
     }
-    site.trusted.send_replace(true);
+    site.compared.send_replace(with);
     Ok(findings)
 }
 
 /// After a crash the storage may hold disks that the database lost, and the database disks that the storage lost: a scan tells the
 /// server. Failing at it matters to nobody.
 async fn scan(worker: &mut Worker, site: &Site, rows: &[Snapshot]) {
-    let used: BTreeSet<Uuid> = rows.iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
-    for uuid in used {
+    for uuid in used(site, rows) {
         let sr = site.inventory.read().by_uuid::<Sr>(&ServerUuid::new(uuid)).map(|(reference, _)| reference.clone());
         let Some(sr) = sr else { continue };
         let scanned = match worker.wait(site.pool.start(calls::sr::scan(&sr))).await {
@@ -93,6 +94,15 @@ async fn scan(worker: &mut Worker, site: &Site, rows: &[Snapshot]) {
             tracing::info!(pool = %site.name(), sr = %uuid, %error, "the storage repository could not be scanned");
         }
     }
+}
+
+/// The storage of what the history has, and of what the pool has of ours: a snapshot that is back may be the only one on its storage.
+fn used(site: &Site, rows: &[Snapshot]) -> BTreeSet<Uuid> {
+    let mut used: BTreeSet<Uuid> = rows.iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
+    let tables = site.inventory.read();
+    let marked = view::marked(&tables, site);
+    used.extend(marked.iter().flat_map(|(reference, ..)| view::srs(&tables, reference)).map(|(sr, _)| sr.0));
+    used
 }
 
 /// The newest slot of each VM and policy: only its promise is kept anew.

@@ -1,6 +1,7 @@
-//! What became of a call whose end is not known. The rule: look before acting. The snapshot is found by the nonce in its name, a call
-//! that still runs by the nonce in its task; only when neither is there, twice, with time enough in between for a request that was on
-//! its way, did the call have no effect. What cannot be looked at stays unresolved.
+//! What became of a call whose end is not known. The rule: look before acting. A call that still runs is found by the nonce in its task,
+//! the snapshot by the nonce in its name, and in this order: a snapshot that is being taken is there already, and may yet fail. Only
+//! when neither is there, twice, with time enough in between for a request that was on its way, did the call have no effect. What
+//! cannot be looked at stays unresolved.
 
 use std::time::Duration;
 
@@ -19,13 +20,16 @@ use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Ref;
 
+/// The code of a doubt that no look at the pool can end.
+pub const UNREADABLE: &str = "nonce";
+
 /// How long to wait for the inventory to show the pool as it is.
 const PRESENT: Duration = Duration::from_secs(300);
 
 /// Finds out how an attempt ended. Changes nothing, except that a task that has ended is cleaned away.
 pub async fn resolve(worker: &mut Worker, site: &Site, job: &Job, attempt: &Attempt) -> Went {
     let Ok(nonce) = attempt.nonce.parse::<Nonce>() else {
-        return doubtful(Cause::new("nonce", "the nonce in the history is none; the history was written by something else"));
+        return doubtful(Cause::new(UNREADABLE, "the nonce in the history is none; the history was written by something else"));
     };
     for look in 0..2 {
         if look > 0 {
@@ -45,16 +49,15 @@ async fn look_once(worker: &mut Worker, site: &Site, job: &Job, nonce: Nonce) ->
     if !site.shows_the_present(worker, PRESENT).await {
         return Err(away());
     }
-    if let Some(snapshot) = taken(worker, site, job, nonce).await? {
-        return Ok(Some(Went::Taken(snapshot)));
-    }
     let tasks = worker.wait(site.pool.find_by_tag(TAG, nonce.as_str())).await?;
-    let Some(task) = tasks.into_iter().next() else { return Ok(None) };
-    match attempt::pick_up(worker, site, task.reference).await {
-        // The task went while it was watched: the next look tells.
-        Went::Doubtful(_) => Ok(None),
-        went => Ok(Some(went)),
+    if let Some(task) = tasks.into_iter().next() {
+        match attempt::pick_up(worker, site, task.reference).await {
+            // The task went while it was watched: the snapshot tells.
+            Went::Doubtful(_) => {}
+            went => return Ok(Some(went)),
+        }
     }
+    Ok(taken(worker, site, job, nonce).await?.map(Went::Taken))
 }
 
 /// The snapshot that the attempt took and that nobody has marked, or that is marked with this very nonce.

@@ -2,7 +2,6 @@
 //! second synchronisation before it is called done. Where a run is stands in its row, so that the next life goes on from there; and a
 //! run whose snapshots the pool forgot goes back and takes them again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,8 +14,9 @@ use super::barrier::{BarrierError, Passed};
 use super::errand::{Errand, kind_row};
 use super::error::Result;
 use super::job::{self, Settled};
-use super::prune::{self, Pruned, When};
+use super::prune::{self, When};
 use super::selecting;
+use super::uninstall;
 use super::worker::Worker;
 use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
@@ -63,9 +63,11 @@ pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>)
         }
         break;
     }
-    let removed = if errand.run.observe { 0 } else { remove_all(worker, &errand, &jobs).await? };
-    if removed > 0 && !settle_removals(worker, &errand).await? {
-        return Ok(Driven::Stopped);
+    if !errand.run.observe {
+        remove_all(worker, &errand, &jobs).await?;
+        if !settle_removals(worker, &errand).await? {
+            return Ok(Driven::Stopped);
+        }
     }
     finish(worker, &errand).await.map(|run| Driven::Done(Box::new(run)))
 }
@@ -146,7 +148,7 @@ async fn secure(worker: &mut Worker, errand: &Errand) -> Result<bool> {
     if mine.is_empty() {
         return Ok(true);
     }
-    site.store.advance_run(errand.run.id, RunState::Synchronising).await?;
+    advance(errand, RunState::Synchronising).await?;
     let Some(ids) = synchronised(worker, errand).await? else { return Ok(!errand.drain.is_cancelled()) };
     site.store.snapshots_durable(ids, site.now()).await?;
     Ok(true)
@@ -156,13 +158,13 @@ async fn secure(worker: &mut Worker, errand: &Errand) -> Result<bool> {
 async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec<SnapshotId>>> {
     let site = &errand.site;
     loop {
-        site.trust(worker).await;
+        let Some(known) = site.trust(worker).await else { return Ok(None) };
         let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
-        match worker.wait(site.barrier.pass()).await {
+        match worker.wait(site.barrier.pass_since(known)).await {
             Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.
-                site.trusted.send_replace(false);
+                site.distrust();
                 site.trust(worker).await;
                 return Ok(None);
             }
@@ -177,41 +179,57 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
     }
 }
 
-/// Retention for every VM of the run whose snapshot is durable. How many snapshots went.
-async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<usize> {
-    errand.site.store.advance_run(errand.run.id, RunState::Removing).await?;
-    let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
-    let pruned = for_each(worker, errand, &ready, When::Now).await?;
-    for job in &ready {
-        errand.site.store.job_pruned(job.id, errand.site.now()).await?;
+/// Takes the run forward; one that an earlier life had taken further stays where it is.
+async fn advance(errand: &Errand, next: RunState) -> Result<()> {
+    if errand.site.store.run(errand.run.id).await?.state < next {
+        errand.site.store.advance_run(errand.run.id, next).await?;
     }
-    Ok(pruned.values().map(|pruned| pruned.removed).sum())
+    Ok(())
 }
 
-async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<HashMap<Uuid, Pruned>> {
+/// Ends what an earlier life began to remove, then retention for every VM of the run whose snapshot is durable.
+async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<()> {
+    advance(errand, RunState::Removing).await?;
+    let site = &errand.site;
+    let open = site.store.open_removals(site.uuid.0).await?;
+    for removal in open.into_iter().filter(|removal| removal.run == Some(errand.run.id)) {
+        site.trust(worker).await;
+        uninstall::carry_out(worker, site, &removal, &prune::queue(&errand.policy)).await?;
+    }
+    let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
+    for_each(worker, errand, &ready, When::Now).await?;
+    for job in &ready {
+        site.store.job_pruned(job.id, site.now()).await?;
+    }
+    Ok(())
+}
+
+async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<()> {
     let mut lines = JoinSet::new();
     for job in jobs {
         let (mut worker, errand, vm) = (worker.fork(), Arc::clone(errand), job.vm_uuid);
         lines.spawn(async move {
             let run = Some(errand.run.id);
-            prune::prune(&mut worker, &errand.site, &errand.policy, run, vm, when).await.map(|pruned| (vm, pruned))
+            prune::prune(&mut worker, &errand.site, &errand.policy, run, vm, when).await
         });
     }
-    let mut all = HashMap::new();
     while let Some(line) = worker.wait(lines.join_next()).await {
         match line {
-            Ok(pruned) => all.extend([pruned?]),
+            Ok(pruned) => drop(pruned?),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
-    Ok(all)
+    Ok(())
 }
 
-/// Makes durable what was removed. False if the service stops.
+/// Makes durable what was removed, by this life or an earlier one. False if the service stops.
 async fn settle_removals(worker: &mut Worker, errand: &Errand) -> Result<bool> {
     let site = &errand.site;
-    site.store.advance_run(errand.run.id, RunState::Settling).await?;
     let done: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
+    if done.is_empty() {
+        return Ok(true);
+    }
+    advance(errand, RunState::Settling).await?;
     if synchronised(worker, errand).await?.is_some() {
         site.store.removals_settled(done, site.now()).await?;
     }

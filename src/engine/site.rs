@@ -14,7 +14,7 @@ use crate::domain::id::{InstallationId, PoolUuid};
 use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::EventClass;
-use crate::xenapi::{Inventory, Pool};
+use crate::xenapi::{Incarnation, Inventory, Pool};
 
 /// What is followed of a pool: all that selection, retention and the guards look at.
 pub const CLASSES: [EventClass; 9] = [
@@ -88,8 +88,9 @@ pub struct Site {
     pub barrier: Barrier,
     /// How long things may take.
     pub pace: Pace,
-    /// False while history and pool have not been compared since the server may have forgotten something: then nothing is removed.
-    pub trusted: watch::Sender<bool>,
+    /// With which life of the server the history agrees; nothing while they have not been compared since the server may have
+    /// forgotten something: then nothing is removed.
+    pub compared: watch::Sender<Option<Incarnation>>,
 }
 
 impl Site {
@@ -151,16 +152,33 @@ impl Site {
             .await
     }
 
-    /// Waits until history and pool have been compared.
-    pub async fn trust(&self, worker: &mut Worker) {
-        let mut trusted = self.trusted.subscribe();
+    /// Waits until history and pool have been compared, and returns with which life of the server.
+    pub async fn trust(&self, worker: &mut Worker) -> Option<Incarnation> {
+        let mut compared = self.compared.subscribe();
         // An error says that the site is gone, and with it whoever waits.
-        let _ = worker.wait(trusted.wait_for(|trusted| *trusted)).await;
+        let agrees = compared.wait_for(|with| with.as_ref().is_some_and(|with| self.answers_as(with)));
+        worker.wait(agrees).await.ok().and_then(|with| with.clone())
+    }
+
+    /// With which life of the server the history agrees, if it is the present one. A server that came up a moment ago is not, even if
+    /// nobody has noticed.
+    pub fn agrees_with(&self) -> Option<Incarnation> {
+        self.compared.borrow().clone().filter(|with| self.answers_as(with))
     }
 
     /// True while history and pool are known to agree.
     pub fn is_trusted(&self) -> bool {
-        *self.trusted.borrow()
+        self.agrees_with().is_some()
+    }
+
+    /// The server may have forgotten something: nothing is removed until history and pool have been compared again.
+    pub fn distrust(&self) {
+        self.compared.send_replace(None);
+    }
+
+    /// Whether the server that we are logged in to now is still this one, so that it cannot have forgotten anything since.
+    fn answers_as(&self, known: &Incarnation) -> bool {
+        self.pool.incarnation().is_some_and(|now| now.number == known.number || now.is_same_server(known))
     }
 
     /// An event about this pool.
@@ -176,6 +194,7 @@ impl Site {
         announce(self.name(), &event);
         self.store.note_event(event).await.map(|_| ())
     }
+
     /// Writes down what became of a job, as an event that can be read alone.
     ///
     /// # Errors

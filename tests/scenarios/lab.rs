@@ -121,7 +121,8 @@ impl Lab {
         Self { clock, simulation, folder, policies, installation: "lab".into(), pace, daemon: None }
     }
 
-    fn plan(&self) -> Plan {
+    /// What the service works by.
+    pub fn plan(&self) -> Plan {
         let addresses: Vec<xensnap::xenapi::Address> =
             self.simulation.addresses().into_iter().map(|(_, address)| format!("http://{address}").parse().unwrap()).collect();
         let mut settings = Settings::new("lab", addresses[0].clone(), "root", "xensnap".into());

@@ -1,5 +1,6 @@
 //! The whole service against a simulated pool over a real wire, on a hand-moved clock, with a real history: what a policy promises,
 //! the pool has, whatever happens meanwhile.
 
+mod crash;
 mod lab;
 mod nights;
