@@ -164,7 +164,9 @@ impl Barrier {
                 Step::Done(Round { outcome: Ok(()), by, .. }) => {
                     return entry.unless_restarted(by.as_ref(), Passed::Synchronised);
                 }
-                Step::Done(Round { outcome: Err(error), .. }) if error.kind() == Kind::Denied => return self.by_time(&entry).await,
+                Step::Done(Round { outcome: Err(error), .. }) if error.kind() == Kind::Denied => {
+                    return self.by_time(&entry).await;
+                }
                 Step::Done(Round { outcome: Err(error), .. }) => return Err(BarrierError::Failed(error)),
                 Step::Known(Durability::ByRedoLog) => {
                     return entry.unless_restarted(self.pool.incarnation().as_ref(), Passed::RedoLog);

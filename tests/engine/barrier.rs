@@ -169,7 +169,8 @@ async fn a_pool_with_a_redo_log_is_asked_about_it_and_not_to_synchronise() {
 #[tokio::test]
 async fn where_the_role_forbids_it_time_does_it_and_one_warning_says_so() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let lab = Lab::of(simulated::world(&simulated::recipe("26.17")), "vm-admin").await;
     let barrier = lab.barrier();
@@ -216,7 +217,9 @@ async fn a_pool_that_cannot_be_asked_is_an_error_with_its_cause() {
     let lab = Lab::new().await;
     let barrier = lab.barrier();
     lab.server.simulation.kill().await;
-    is(lab.passes(&barrier).await, |error| matches!(error, BarrierError::Failed(_)) && std::error::Error::source(error).is_some());
+    is(lab.passes(&barrier).await, |error| {
+        matches!(error, BarrierError::Failed(_)) && std::error::Error::source(error).is_some()
+    });
 }
 
 /// What was logged.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use xensnap::clock::{HandClock, SharedClock};
-use xensnap::simulator::Options;
 use xensnap::simulator::faults::{Action, Match, Plan, Rule, Trigger};
 use xensnap::simulator::options::User;
 use xensnap::simulator::value::{Ref, Value};
@@ -20,18 +19,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A pool whose storage takes the time that the real one takes.
+    /// A small pool whose storage takes no time.
     pub async fn new() -> Self {
         Self::of(simulated::world(&simulated::recipe("26.17")), "root").await
     }
 
-    /// The same; the client has the role of this user: `root`, or `vm-admin`.
+    /// A pool of this world; the client is `root`, or `vm-admin`, who has that role only.
     pub async fn of(world: World, user: &str) -> Self {
         let clock = HandClock::new("2026-11-22T12:00:00Z".parse().unwrap());
         let mut options = simulated::at_once();
         let limited = User { name: "vm-admin".into(), password: "xensnap".into(), role: Some("vm-admin".into()) };
         options.users.push(limited);
-        let server = simulated::Pool::start_on(Arc::new(clock.clone()), world, Options { ..options }).await;
+        let server = simulated::Pool::start_on(Arc::new(clock.clone()), world, options).await;
         let address = format!("http://{}", server.master()).parse().unwrap();
         let shared: SharedClock = Arc::new(clock.clone());
         let pool = Pool::open(Settings::new("lab", address, user, "xensnap".into()), shared).unwrap();

@@ -34,7 +34,9 @@ impl Book {
     /// Whether somebody of higher priority can be staged at another queue that this one would take a place of.
     fn is_outranked(&self, rank: &Rank, queue: PlaceId) -> bool {
         let others = self.operations[&rank.id].queues().filter(|other| *other != queue);
-        others.flat_map(|other| self.at(other).lanes.values()).any(|front| front.priority < rank.priority && self.may_be_staged(front.id))
+        others
+            .flat_map(|other| self.at(other).lanes.values())
+            .any(|front| front.priority < rank.priority && self.may_be_staged(front.id))
     }
 
     /// Whoever is staged by its ticket, or by its turn at another of its queues, may go before the one whose policy's turn it was:

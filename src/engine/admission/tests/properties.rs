@@ -30,11 +30,7 @@ fn request() -> impl Strategy<Value = Request> {
         priority: Priority::new(priority).unwrap(),
         srs: srs.into_iter().map(sr).collect(),
         host: host.map(|host| HostUuid(Uuid::from_u128(host))),
-        own: policy::Limits {
-            per_sr: limit(OWN[policy].0),
-            per_host: limit(OWN[policy].1),
-            per_pool: limit(OWN[policy].2),
-        },
+        own: policy::Limits { per_sr: limit(OWN[policy].0), per_host: limit(OWN[policy].1), per_pool: limit(OWN[policy].2) },
     })
 }
 

@@ -84,7 +84,10 @@ impl Tally {
         for (id, (request, standing)) in &self.there {
             let needs = needs_of(request, &self.limits);
             let free = needs.iter().all(|(spot, limit)| self.is_free(spot, *limit, *standing));
-            assert!(*standing == Standing::Turn || !free || self.is_contended(*id, &needs), "{id:?} waits for nothing: {request:?}");
+            assert!(
+                *standing == Standing::Turn || !free || self.is_contended(*id, &needs),
+                "{id:?} waits for nothing: {request:?}"
+            );
         }
     }
 
@@ -98,7 +101,8 @@ impl Tally {
 
     fn is_contended(&self, id: Id, needs: &[(Spot, u32)]) -> bool {
         let others = self.there.iter().filter(|(other, (_, standing))| **other != id && *standing < Standing::Turn);
-        let shares = |request: &Request| needs_of(request, &self.limits).iter().any(|(spot, _)| needs.iter().any(|(s, _)| s == spot));
+        let shares =
+            |request: &Request| needs_of(request, &self.limits).iter().any(|(spot, _)| needs.iter().any(|(s, _)| s == spot));
         others.map(|(_, (request, _))| request).any(shares)
     }
 
