@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
 use secrecy::SecretString;
-use serde::Deserialize;
 
-use crate::config::pool::{PasswordSource, PoolConfig, RawPool, WireChoice};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::config::pool::{PasswordSource, PoolConfig, WireChoice};
 use crate::domain::address::Address;
 use crate::domain::fingerprint::Fingerprint;
 use crate::xenapi::Settings;
@@ -34,13 +35,6 @@ pub struct Target {
     /// PEM file of the authority that signed the hosts' certificates
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-}
-
-/// What of a configuration file concerns the pools.
-#[derive(Debug, Deserialize)]
-struct File {
-    #[serde(default)]
-    pool: Vec<RawPool>,
 }
 
 impl Target {
@@ -73,30 +67,21 @@ fn password(file: Option<PathBuf>) -> anyhow::Result<SecretString> {
 }
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Settings>> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}; check the path and its rights"))?;
-    let file: File = toml::from_str(&text).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
-    if file.pool.is_empty() {
-        bail!("{shown} has no [[pool]]; `xensnap simulator` prints one to start from");
+    let pools = match Config::load_pools(path, SystemClock::new().now()) {
+        Ok(pools) => pools,
+        Err(problems) => bail!("{} cannot be used\n{}", path.display(), problems.render(false)),
+    };
+    if pools.is_empty() {
+        bail!("{} has no [[pool]]; `xensnap simulator` prints one to start from", path.display());
     }
-    let mut all = Vec::new();
-    let mut problems = Vec::new();
-    for raw in file.pool {
-        match raw.check() {
-            Ok(pool) => all.push(pool),
-            Err(issues) => problems.extend(issues.into_iter().map(|issue| {
-                let line = text[..issue.place.start.min(text.len())].lines().count().max(1);
-                format!("{shown}:{line}: {}", issue.message)
-            })),
-        }
-    }
-    if !problems.is_empty() {
-        bail!("{}", problems.join("\n"));
-    }
-    all.into_iter().map(settings).collect()
+    pools.into_iter().map(settings).collect()
 }
 
-fn settings(pool: PoolConfig) -> anyhow::Result<Settings> {
+/// A configured pool with its password read.
+///
+/// # Errors
+/// When there is no password to be had.
+pub(super) fn settings(pool: PoolConfig) -> anyhow::Result<Settings> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let password = pool.password.read(credentials.as_deref()).with_context(|| format!("pool {}", pool.name))?;
     let mut addresses = pool.addresses.into_iter();

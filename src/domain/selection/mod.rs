@@ -152,6 +152,20 @@ impl Selection {
     }
 }
 
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&listed(&self.include))?;
+        if !self.exclude.is_empty() {
+            write!(f, ", but not {}", listed(&self.exclude))?;
+        }
+        if self.honour_no_bak { write!(f, ", nothing tagged \"{NO_BAK_TAG}\"") } else { Ok(()) }
+    }
+}
+
+fn listed(clauses: &[Clause]) -> String {
+    clauses.iter().map(Clause::to_string).collect::<Vec<_>>().join("; or ")
+}
+
 impl fmt::Display for Judgement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
