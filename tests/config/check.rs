@@ -125,3 +125,16 @@ fn a_written_folder_must_be_there_and_the_default_one_may_be_missing() {
     let text = check(folder.path()).assert().code(78).get_output().stderr.clone();
     assert!(String::from_utf8(text).unwrap().contains("the folder elsewhere cannot be read"));
 }
+
+#[test]
+fn doctor_reads_pools_with_the_same_reader_and_needs_nothing_else() {
+    let pools = "[[pool]]\nname = \"prod\"\naddresses = [\"ftp://x\"]\nuser = \"root\"\npassword = \"hunter2\"\n";
+    let folder = folder(pools, &[("a.toml", "broken")]);
+    let command = Command::new(snapbox::cmd::cargo_bin!("xensnap")).current_dir(folder.path());
+    let told = command.args(["doctor", "--config", "xensnap.toml"]).assert().code(1).get_output().stderr.clone();
+    let told = String::from_utf8(told).unwrap();
+    for expected in ["xensnap.toml:3:14", "xensnap.toml:4:1", "write `username`"] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
+    assert!(!told.contains("hunter2") && !told.contains("installation") && !told.contains("a.toml"), "{told}");
+}
