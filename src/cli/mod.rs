@@ -1,13 +1,20 @@
 //! The command line: one file per verb; this module only parses and dispatches.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap), 78 a configuration file is wrong (sysexits' EX_CONFIG).
+//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, or found later), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
 mod check;
 mod demo;
 mod doctor;
+mod history;
+mod lookup;
+mod next;
 mod out;
+mod reading;
+mod show;
 mod simulator;
+mod snapshots;
 mod target;
+mod view;
 
 use std::process::ExitCode;
 
@@ -19,7 +26,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     /// Say more on standard error (twice: details). XENSNAP_LOG overrides it.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
     verb: Verb,
@@ -33,6 +40,14 @@ enum Verb {
     Demo(demo::Args),
     /// Check whether a pool can be worked with; changes nothing
     Doctor(doctor::Args),
+    /// Show what was done: runs, jobs of a VM, due times; or copy the history
+    History(history::Args),
+    /// Show when each policy fires next
+    Next(next::Args),
+    /// Show everything about one run, VM or snapshot
+    Show(show::Args),
+    /// Show the snapshots that exist, why each stays, and when it goes
+    Snapshots(snapshots::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
 }
@@ -50,7 +65,26 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Check(args) => Ok(check::run(&args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Verb::History(args) => runtime.block_on(history::run(args)),
+        Verb::Next(args) => runtime.block_on(next::run(args)),
+        Verb::Show(args) => runtime.block_on(show::run(args)),
+        Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
+    }
+}
+
+/// A failure with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Exit {
+    code: u8,
+    text: String,
+}
+
+impl Exit {
+    /// The arguments are wrong in a way that clap cannot see.
+    fn usage(text: String) -> Self {
+        Self { code: 2, text }
     }
 }
 
@@ -58,6 +92,6 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("xensnap: {error:#}");
-        ExitCode::FAILURE
+        error.downcast_ref::<Exit>().map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
     })
 }

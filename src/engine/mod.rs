@@ -12,11 +12,35 @@
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `site`, `worker` | one pool with all that is needed to work on it; work that the clock knows of |
-//! | `view` | what the inventory shows, as values of `domain` |
+//! | `run`, `errand`, `selecting` | a run from its slot to its end; what its jobs share; which VMs it is for |
+//! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
+//! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
+//! | `resolve`, `reconcile` | what became of a call; history and pool compared |
+//! | `late` | jobs that came late: what was unresolved while their run went on |
+//! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier` | whose turn it is on a storage repository; when the server will not forget any more |
+//! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
 pub mod admission;
+pub mod around;
+pub mod attempt;
 pub mod barrier;
+pub mod errand;
+pub mod error;
+pub mod holdings;
+pub mod hooks;
+pub mod job;
+pub mod kind;
+pub mod late;
+pub mod marking;
+pub mod offline;
+pub mod pins;
+pub mod prune;
+pub mod reconcile;
+pub mod resolve;
+pub mod run;
+pub mod selecting;
 pub mod site;
+pub mod uninstall;
+pub mod view;
 pub mod worker;

@@ -1,1 +1,201 @@
-//! One pool with all that is needed to work on it.
+//! One pool with all that is needed to work on it. Whoever works on a pool has one of these and nothing global.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::admission::Admission;
+use super::barrier::Barrier;
+use super::worker::Worker;
+use crate::clock::SharedClock;
+use crate::domain::id::{InstallationId, PoolUuid};
+use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
+use crate::xenapi::inventory::{Follows, Tables};
+use crate::xenapi::records::EventClass;
+use crate::xenapi::{Inventory, Pool};
+
+/// What is followed of a pool: all that selection, retention and the guards look at.
+pub const CLASSES: [EventClass; 9] = [
+    EventClass::Vm,
+    EventClass::Vbd,
+    EventClass::Vdi,
+    EventClass::Sr,
+    EventClass::Pbd,
+    EventClass::Sm,
+    EventClass::Host,
+    EventClass::VmGuestMetrics,
+    EventClass::VmAppliance,
+];
+
+/// How long things may take and how often they are tried, in time of the clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// A call to the storage; it is cancelled then. The server itself may hold a call back for two hours.
+    pub call: Duration,
+    /// How long what a call made may take to show up in the events.
+    pub showing: Duration,
+    /// The first pause before something is tried again; it doubles.
+    pub first_retry: Duration,
+    /// The longest pause.
+    pub longest_retry: Duration,
+    /// How long a call that was never seen may still be on its way to the server.
+    pub grace: Duration,
+    /// So often a removal is tried before what is left of it is listed as an orphan.
+    pub removal_tries: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            call: Duration::from_secs(2 * 3600),
+            showing: Duration::from_secs(150),
+            first_retry: Duration::from_secs(10),
+            longest_retry: Duration::from_secs(300),
+            grace: Duration::from_secs(30),
+            removal_tries: 20,
+        }
+    }
+}
+
+impl Pace {
+    /// The pause after so many tries that failed.
+    pub fn pause(&self, failures: u64) -> Duration {
+        let doubled = self.first_retry.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.longest_retry)
+    }
+}
+
+/// One pool, with the history it is written down in.
+#[derive(Debug)]
+pub struct Site {
+    /// Who we are.
+    pub installation: InstallationId,
+    /// The pool.
+    pub uuid: PoolUuid,
+    /// The way to it.
+    pub pool: Pool,
+    /// What is in it.
+    pub inventory: Inventory,
+    /// What was done about it.
+    pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// Whose turn it is on its storage.
+    pub admission: Admission,
+    /// When it will not forget any more.
+    pub barrier: Barrier,
+    /// How long things may take.
+    pub pace: Pace,
+    /// False while history and pool have not been compared since the server may have forgotten something: then nothing is removed.
+    pub trusted: watch::Sender<bool>,
+}
+
+impl Site {
+    /// The time now.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The configured name of the pool.
+    pub fn name(&self) -> &str {
+        self.pool.name()
+    }
+
+    /// A line of work on this pool.
+    pub fn worker(&self) -> Worker {
+        Worker::new(&self.clock)
+    }
+
+    /// When the master's toolstack started, as it says itself; empty before the first login.
+    pub fn server_start(&self) -> String {
+        let incarnation = self.pool.incarnation();
+        incarnation.and_then(|incarnation| incarnation.agent_start_time).unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// Waits until the inventory shows the pool as it is under the present login; at most `bound`. False if it does not.
+    pub async fn shows_the_present(&self, worker: &mut Worker, bound: Duration) -> bool {
+        let present = |status: &crate::xenapi::inventory::Status| {
+            let login = self.pool.incarnation().map(|incarnation| incarnation.number);
+            matches!(status.follows, Follows::Live | Follows::ByReading) && status.login == login
+        };
+        let mut status = self.inventory.status();
+        let shown = async { status.wait_for(present).await.is_ok() };
+        let late = self.clock.sleep(bound);
+        worker
+            .wait(async {
+                tokio::select! { shown = shown => shown, () = late => false }
+            })
+            .await
+    }
+
+    /// Waits until `look` finds something in the inventory; at most `bound`.
+    pub async fn seen<T>(&self, worker: &mut Worker, bound: Duration, mut look: impl FnMut(&Tables) -> Option<T>) -> Option<T> {
+        let mut status = self.inventory.status();
+        let late = self.clock.sleep(bound);
+        let seen = async {
+            loop {
+                if let Some(found) = look(&self.inventory.read()) {
+                    return Some(found);
+                }
+                if status.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        worker
+            .wait(async {
+                tokio::select! { seen = seen => seen, () = late => None }
+            })
+            .await
+    }
+
+    /// Waits until history and pool have been compared.
+    pub async fn trust(&self, worker: &mut Worker) {
+        let mut trusted = self.trusted.subscribe();
+        // An error says that the site is gone, and with it whoever waits.
+        let _ = worker.wait(trusted.wait_for(|trusted| *trusted)).await;
+    }
+
+    /// True while history and pool are known to agree.
+    pub fn is_trusted(&self) -> bool {
+        *self.trusted.borrow()
+    }
+
+    /// An event about this pool.
+    pub fn event(&self, kind: &str, severity: Severity, text: impl Into<String>) -> NewEvent {
+        NewEvent { pool: Some(self.uuid.0), ..NewEvent::new(self.now(), kind, severity, text) }
+    }
+
+    /// Writes an event down and into the journal.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn note(&self, event: NewEvent) -> store::Result<()> {
+        announce(self.name(), &event);
+        self.store.note_event(event).await.map(|_| ())
+    }
+    /// Writes down what became of a job, as an event that can be read alone.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn note_of_job(&self, job: &Job, kind: &str, cause: &Cause) -> store::Result<()> {
+        let severity = if job.state.is_final() { Severity::Notice } else { Severity::Warning };
+        let text = format!("VM {}, policy {}: {}", job.vm_name, job.policy_name, cause.text);
+        let event = self.event(kind, severity, text);
+        self.note(NewEvent { policy: Some(job.policy.clone()), vm: Some(job.vm_uuid), run: Some(job.run), ..event }).await
+    }
+}
+
+/// A handle that many lines of work share.
+pub type SharedSite = Arc<Site>;
+
+fn announce(pool: &str, event: &NewEvent) {
+    let NewEvent { kind, text, .. } = event;
+    match event.severity {
+        Severity::Info | Severity::Notice => tracing::info!(%pool, event = %kind, "{text}"),
+        Severity::Warning => tracing::warn!(%pool, event = %kind, "{text}"),
+        Severity::Error | Severity::Critical => tracing::error!(%pool, event = %kind, "{text}"),
+    }
+}

@@ -39,7 +39,7 @@ fn a_rename_without_an_id_is_recognised() {
     let renamed = without.replace("\"Nightly\"", "\"Every night\"");
     let (old, new) = (config(MAIN, &without), config(MAIN, &renamed));
     let change = Change::PolicyIdChanged { from: "nightly".to_owned(), to: "every-night".to_owned() };
-    assert_eq!(changes(&old, &new), [change.clone()]);
+    assert_eq!(changes(&old, &new), std::slice::from_ref(&change));
     assert_eq!(change.to_string(), "policy nightly is now every-night; to keep its snapshots, write id = \"nightly\" into it");
 }
 

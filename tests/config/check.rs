@@ -107,7 +107,9 @@ fn what_is_no_plain_readable_file_is_skipped_or_told() {
     for expected in ["the file cannot be read", "policies.d/gone.toml", "the file is no text", "policies.d/A.toml"] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
-    ["A.toml", "gone.toml"].map(|name| std::fs::remove_file(policies.join(name)).unwrap());
+    for name in ["A.toml", "gone.toml"] {
+        std::fs::remove_file(policies.join(name)).unwrap();
+    }
     let text = check(folder.path()).assert().code(0).get_output().stdout.clone();
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("dir.toml is not read: it is no file"), "{text}");

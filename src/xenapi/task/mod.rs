@@ -110,14 +110,23 @@ impl<R: DeserializeOwned + Send + 'static> Task<R> {
     /// See [`TaskError`]. With [`TaskError::Vanished`], [`TaskError::StillRunning`] and [`TaskError::Unwatched`] nobody knows what
     /// became of it: look at the pool.
     pub async fn finish(self, deadline: Option<Duration>) -> Result<R, TaskError> {
+        self.finish_then(deadline, || ()).await
+    }
+
+    /// As [`Task::finish`]; `over` is called the moment the end is known, before the task is cleaned away at the server: whoever waits
+    /// for this call's turn need not wait for that.
+    ///
+    /// # Errors
+    /// As [`Task::finish`].
+    pub async fn finish_then(self, deadline: Option<Duration>, over: impl FnOnce() + Send) -> Result<R, TaskError> {
         let name = self.name.clone();
-        let task = self.ended(deadline).await?;
+        let task = wait::ended(&self.pool, self.watched, self.name, deadline, over).await?;
         task_result(&task.result).map_err(|source| TaskError::Unreadable { method: name, source })
     }
 
     /// As [`Task::finish`], for a result of any type.
     pub(super) async fn ended(self, deadline: Option<Duration>) -> Result<Arc<records::Task>, TaskError> {
-        wait::ended(&self.pool, self.watched, self.name, deadline).await
+        wait::ended(&self.pool, self.watched, self.name, deadline, || ()).await
     }
 
     /// With another name for messages.

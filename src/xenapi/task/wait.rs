@@ -29,12 +29,13 @@ enum Early {
     Error(TaskError),
 }
 
-/// Waits for the end, cancels at the deadline, and destroys. A task that succeeded is returned.
+/// Waits for the end, cancels at the deadline, says when it is over, and destroys. A task that succeeded is returned.
 pub(super) async fn ended(
     pool: &Pool,
     mut watched: Watched,
     method: String,
     deadline: Option<Duration>,
+    over: impl FnOnce(),
 ) -> Result<Arc<Task>, TaskError> {
     let mut cancelled_after = None;
     let ended = match wait(pool, &mut watched, &method, deadline).await {
@@ -45,6 +46,7 @@ pub(super) async fn ended(
         }
         other => other,
     };
+    over();
     let task = match ended {
         Ok(task) => task,
         Err(Early::Error(error)) => return Err(error),

@@ -1,0 +1,253 @@
+//! One pool, for as long as the service lives: it is reached, compared with the history, and only then handed to the others; what an
+//! earlier life began is gone on with; and whenever the server may have forgotten something, it is compared again before anything is
+//! removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use super::chores;
+use super::plan::{Plan, PlannedPool};
+use super::runs::{Runs, Start};
+use crate::clock::SharedClock;
+use crate::domain::id::PoolUuid;
+use crate::domain::policy::Policy;
+use crate::engine::admission::Admission;
+use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
+use crate::engine::error::Result;
+use crate::engine::reconcile::{self, Doubt, Findings};
+use crate::engine::site::{CLASSES, SharedSite, Site};
+use crate::engine::worker::Worker;
+use crate::store::{Member, PoolSeen, Run, Store};
+use crate::xenapi::records::Host;
+use crate::xenapi::types::Ref;
+use crate::xenapi::{Incarnation, Pool, error};
+
+/// Between attempts at a pool that refuses us: somebody has to correct something first.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// How long to wait for all of a pool at once.
+const READING: Duration = Duration::from_secs(600);
+
+/// Keeps one pool.
+pub(super) struct Keeper {
+    pool: PlannedPool,
+    clock: SharedClock,
+    store: Store,
+    plan: watch::Receiver<Arc<Plan>>,
+    runs: Runs,
+    stop: CancellationToken,
+    arrive: mpsc::Sender<SharedSite>,
+    sites: watch::Sender<Vec<SharedSite>>,
+}
+
+enum News {
+    Stop,
+    Server,
+    Untrusted,
+    Chores,
+}
+
+impl Keeper {
+    pub(super) fn new(pool: PlannedPool, daemon: &Daemon, arrive: mpsc::Sender<SharedSite>) -> Self {
+        Self {
+            pool,
+            clock: daemon.clock.clone(),
+            store: daemon.store.clone(),
+            plan: daemon.plan.subscribe(),
+            runs: daemon.runs.clone(),
+            stop: daemon.stop.clone(),
+            arrive,
+            sites: daemon.sites.clone(),
+        }
+    }
+
+    pub(super) async fn run(self) -> Result<()> {
+        let mut worker = Worker::new(&self.clock);
+        let Some((site, incarnation)) = self.reach(&mut worker).await? else { return Ok(()) };
+        let site = Arc::new(site);
+        self.seen(&site, &incarnation).await?;
+        let findings = reconcile::compare(&mut worker, &site, Doubt::Server).await?;
+        self.store.restore_settled().await?;
+        self.resume(&mut worker, &site, &findings).await?;
+        self.sites.send_modify(|sites| {
+            sites.retain(|known| known.name() != site.name());
+            sites.push(Arc::clone(&site));
+        });
+        if self.arrive.send(Arc::clone(&site)).await.is_err() {
+            return Ok(());
+        }
+        self.keep(&mut worker, &site, incarnation).await
+    }
+
+    /// Connects, however long that takes. Nothing if the service stops before.
+    async fn reach(&self, worker: &mut Worker) -> Result<Option<(Site, Incarnation)>> {
+        loop {
+            let settings = self.remembering().await?;
+            let reached = async {
+                tokio::select! { () = self.stop.cancelled() => None, reached = connect(settings, &self.clock) => Some(reached) }
+            };
+            match worker.wait(reached).await {
+                None => return Ok(None),
+                Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
+                    Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
+                    Err(error) => {
+                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read")
+                    }
+                },
+                Some(Err(error)) => {
+                    tracing::error!(pool = %self.pool.settings.name, error = %error::chain(&*error), "the pool cannot be worked with; its slots wait");
+                }
+            }
+            let sleep = self.clock.sleep(REFUSED);
+            let stopped = async {
+                tokio::select! { () = self.stop.cancelled() => true, () = sleep => false }
+            };
+            if worker.wait(stopped).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The settings with the members that the history knows: where to look for a master when the configured hosts are gone.
+    async fn remembering(&self) -> Result<crate::xenapi::Settings> {
+        let mut settings = self.pool.settings.clone();
+        if let Some(uuid) = settings.pool_uuid.as_deref().and_then(|uuid| uuid.parse().ok())
+            && let Some(known) = self.store.pool(uuid).await?
+        {
+            settings.members = known.members.iter().filter_map(|member| member.address.parse().ok()).collect();
+        }
+        Ok(settings)
+    }
+
+    async fn site(&self, worker: &mut Worker, pool: Pool, uuid: PoolUuid) -> Site {
+        let inventory = pool.inventory(&CLASSES);
+        worker.wait(inventory.ready(READING)).await;
+        let plan = Arc::clone(&self.plan.borrow());
+        let barrier = BarrierSettings { at_most_every: plan.times.synchronise_every, ..BarrierSettings::default() };
+        Site {
+            installation: plan.installation.clone(),
+            uuid,
+            barrier: Barrier::new(pool.clone(), barrier),
+            pool,
+            inventory,
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            admission: Admission::new(self.pool.limits),
+            pace: plan.pace,
+            trusted: watch::Sender::new(false),
+        }
+    }
+
+    /// Writes down how the pool looks: who its members are, and which life of its server this is.
+    async fn seen(&self, site: &Site, incarnation: &Incarnation) -> Result<()> {
+        let (members, master) = {
+            let tables = site.inventory.read();
+            let member = |host: &Arc<Host>| Member {
+                uuid: host.uuid.get(),
+                name: host.name_label.to_string(),
+                address: host.address.to_string(),
+            };
+            let members: Vec<Member> = tables.all::<Host>().map(|(_, host)| member(host)).collect();
+            let master = tables.get(&Ref::<Host>::new(&incarnation.master)).map(|host| host.uuid.get());
+            (members, master.unwrap_or_default())
+        };
+        let seen =
+            PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start: site.server_start() };
+        self.store.see_pool(seen, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Goes on with what earlier lives began.
+    async fn resume(&self, worker: &mut Worker, site: &SharedSite, findings: &Findings) -> Result<()> {
+        chores::bring_back(worker, site).await?;
+        for slot in self.store.slots_without_run().await?.into_iter().filter(|slot| slot.pool == site.uuid.0) {
+            let policy = self.policy(&slot.policy, &slot.policy_name);
+            self.runs.start(site, &policy, slot.due_at, Start::Slot(slot.id));
+        }
+        for run in self.store.unfinished_runs().await?.into_iter().filter(|run| run.pool == site.uuid.0) {
+            self.again(site, run).await?;
+        }
+        if !findings.reopened.is_empty() {
+            tracing::info!(pool = %site.name(), runs = findings.reopened.len(), "snapshots that the pool forgot are taken again");
+        }
+        Ok(())
+    }
+
+    /// Drives a run that an earlier life began, or that has work again.
+    async fn again(&self, site: &SharedSite, run: Run) -> Result<()> {
+        let policy = self.policy(&run.policy, &run.policy_name);
+        if self.plan.borrow().policy(&run.policy).is_none() {
+            chores::cancel_queued(&self.store, &run, self.clock.now()).await?;
+        }
+        self.runs.start(site, &policy, run.due_at, Start::Again(Box::new(run)));
+        Ok(())
+    }
+
+    /// The policy of this id; one that keeps everything if no file has it any more.
+    fn policy(&self, id: &str, name: &str) -> Arc<Policy> {
+        let plan = self.plan.borrow();
+        plan.policy(id).cloned().unwrap_or_else(|| Arc::new(chores::stand_in(id, name)))
+    }
+
+    async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
+        let mut incarnations = site.pool.incarnations();
+        let mut trusted = site.trusted.subscribe();
+        let mut compared = self.clock.elapsed();
+        loop {
+            let times = self.plan.borrow().times;
+            let sleep = self.clock.sleep(times.chores_every);
+            let news = async {
+                tokio::select! {
+                    () = self.stop.cancelled() => News::Stop,
+                    Ok(_) = incarnations.wait_for(|now| now.as_ref().is_some_and(|now| now.number != known.number)) => News::Server,
+                    Ok(_) = trusted.wait_for(|trusted| !trusted) => News::Untrusted,
+                    () = sleep => News::Chores,
+                }
+            };
+            let news = worker.wait(news).await;
+            let mut doubt = Doubt::None;
+            match news {
+                News::Stop => return Ok(()),
+                News::Server | News::Untrusted => {
+                    let now = incarnations.borrow_and_update().clone().unwrap_or_else(|| known.clone());
+                    if !now.is_same_server(&known) || matches!(news, News::Untrusted) {
+                        tracing::warn!(pool = %site.name(), master = %now.address, "the server restarted or another host is master; nothing is removed before history and pool are compared");
+                        site.trusted.send_replace(false);
+                        doubt = Doubt::Server;
+                    }
+                    known = now;
+                    self.seen(site, &known).await?;
+                }
+                News::Chores => {}
+            }
+            if doubt != Doubt::None || self.clock.elapsed() - compared >= times.compare_every {
+                let findings = reconcile::compare(worker, site, doubt).await?;
+                compared = self.clock.elapsed();
+                for run in findings.reopened {
+                    let run = self.store.run(run).await?;
+                    self.again(site, run).await?;
+                }
+            }
+            let plan = Arc::clone(&self.plan.borrow());
+            chores::do_all(worker, site, &plan, &self.runs).await?;
+        }
+    }
+}
+
+async fn connect(
+    settings: crate::xenapi::Settings,
+    clock: &SharedClock,
+) -> std::result::Result<(Pool, Incarnation), Arc<crate::xenapi::ConnectError>> {
+    let pool = Pool::open(settings, clock.clone())?;
+    match pool.connected().await {
+        Ok(incarnation) => Ok((pool, incarnation)),
+        Err(error) => {
+            pool.logout().await;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The service: it comes up, keeps its promises, changes its plan without stopping, and goes down without losing anything.
+//!
+//! # The rules it keeps
+//!
+//! - *A slot is decided once.* Due times become rows with a verdict; none passes in silence.
+//! - *One owner for everything that runs.* The registry knows every run; a slot whose policy still runs is skipped and says so.
+//! - *A pool is kept by one task*, which compares history and pool before anything is decided about it, and after every restart of the
+//!   server; the others wait for it.
+//! - *Stopping is a wish, not an end.* What has begun comes to a safe point; what has not is left to the next life.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `plan` | what the service works by: pools, policies, limits; swapped as a whole |
+//! | `timekeeper` | when something is due, and the claim |
+//! | `runs` | everything that runs |
+//! | `keeper` | one pool: connection, comparison, resumption |
+//! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
+//! | `requests` | what people asked for while the service runs |
+
+mod chores;
+mod keeper;
+mod plan;
+mod requests;
+mod runs;
+mod timekeeper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SharedClock;
+use crate::engine::site::SharedSite;
+use crate::engine::worker::Worker;
+use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
+pub use plan::{Assigned, Plan, PlannedPool, Times};
+pub use requests::{Ask, Reply, Request, submit};
+pub use runs::Runs;
+
+/// Why the service ends, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The history cannot be used.
+    #[error("the history cannot be used")]
+    History(#[from] store::Error),
+    /// Another daemon has it open.
+    #[error(
+        "another xensnap daemon uses the history {0}; stop it first, or give this one a history and an installation id of its own"
+    )]
+    NotAlone(std::path::PathBuf),
+    /// A part of the service ended that must not.
+    #[error("the {0} has ended; this is a defect of xensnap, please report it with the journal")]
+    Part(&'static str),
+}
+
+/// The service, once its history is open.
+pub struct Daemon {
+    clock: SharedClock,
+    store: Store,
+    plan: watch::Sender<Arc<Plan>>,
+    stop: CancellationToken,
+    runs: Runs,
+    sites: watch::Sender<Vec<SharedSite>>,
+}
+
+impl Daemon {
+    /// Takes over an opened history. Writes down who we are and which policies there are; nothing is due from before that.
+    ///
+    /// # Errors
+    /// When another daemon uses the history, or it cannot be written.
+    pub async fn new(opened: Opened, plan: Plan, clock: SharedClock) -> Result<Self, DaemonError> {
+        let Opened { store, alone, restored_older, lineage, .. } = opened;
+        if !alone {
+            return Err(DaemonError::NotAlone(store.path().to_owned()));
+        }
+        if let Some(before) = store.belong_to(plan.installation.as_str()).await? {
+            let text = format!("this history was used by installation {before} before; its snapshots belong to that one");
+            announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
+        }
+        if restored_older || lineage.is_suspect() {
+            let text =
+                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            announce(&store, &clock, "history-restored", Severity::Warning, text).await?;
+        }
+        store.see_policies(plan.seen(), clock.now()).await?;
+        let stop = CancellationToken::new();
+        let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
+        Ok(Self { clock, store, plan: watch::Sender::new(Arc::new(plan)), stop, runs, sites: watch::Sender::new(Vec::new()) })
+    }
+
+    /// A handle to steer it by.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            plan: self.plan.clone(),
+            stop: self.stop.clone(),
+            runs: self.runs.clone(),
+            sites: self.sites.subscribe(),
+        }
+    }
+
+    /// Works until it is told to stop, then brings what runs to a safe point within `grace`.
+    ///
+    /// # Errors
+    /// When a part of it cannot go on.
+    pub async fn run(self, grace: Duration) -> Result<(), DaemonError> {
+        let parts = TaskTracker::new();
+        let (failed, mut failures) = mpsc::channel(4);
+        let (arrive, arrivals) = mpsc::channel(16);
+        for pool in self.plan.borrow().pools.clone() {
+            let keeper = keeper::Keeper::new(pool, &self, arrive.clone());
+            self.part(&parts, &failed, "keeper of a pool", keeper.run());
+        }
+        drop(arrive);
+        let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
+        self.part(&parts, &failed, "timekeeper", timekeeper.run());
+        self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
+        parts.close();
+        let outcome = tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            Some(failure) = failures.recv() => Err(failure),
+        };
+        self.stop.cancel();
+        self.drain(&parts, grace).await;
+        self.store.close().await?;
+        outcome
+    }
+
+    /// Spawns a part; its end, unless the service stops, is the service's.
+    fn part<F>(&self, parts: &TaskTracker, failed: &mpsc::Sender<DaemonError>, name: &'static str, part: F)
+    where
+        F: Future<Output = crate::engine::error::Result<()>> + Send + 'static,
+    {
+        let (failed, stop) = (failed.clone(), self.stop.clone());
+        parts.spawn(async move {
+            let ended = tokio::spawn(part).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            let error = match ended {
+                Ok(Err(crate::engine::error::HistoryError(error))) => DaemonError::History(error),
+                Ok(Ok(())) | Err(_) => DaemonError::Part(name),
+            };
+            let _ = failed.send(error).await;
+        });
+    }
+
+    /// Waits for runs to reach a safe point, then logs out of every pool.
+    async fn drain(&self, parts: &TaskTracker, grace: Duration) {
+        let mut worker = Worker::new(&self.clock);
+        let late = self.clock.sleep(grace);
+        let rest = async {
+            tokio::select! { () = self.runs.rest() => true, () = late => false }
+        };
+        if !worker.wait(rest).await {
+            tracing::warn!(
+                "not everything came to a safe point within {} s; the next start goes on from the history",
+                grace.as_secs()
+            );
+        }
+        let sites = self.sites.borrow().clone();
+        for site in sites {
+            worker.wait(site.pool.logout()).await;
+        }
+        let late = self.clock.sleep(Duration::from_secs(10));
+        worker
+            .wait(async {
+                tokio::select! { () = parts.wait() => (), () = late => () }
+            })
+            .await;
+    }
+}
+
+/// Steers a service that runs.
+#[derive(Clone)]
+pub struct Handle {
+    store: Store,
+    clock: SharedClock,
+    plan: watch::Sender<Arc<Plan>>,
+    stop: CancellationToken,
+    runs: Runs,
+    sites: watch::Receiver<Vec<SharedSite>>,
+}
+
+impl Handle {
+    /// Asks it to stop. Idempotent.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Puts other policies in force, all at once; runs that have begun go on by the old ones. What changed.
+    ///
+    /// # Errors
+    /// When the history cannot be written: then the old ones stay.
+    pub async fn reload(&self, plan: Plan) -> store::Result<Changes> {
+        let changes = self.store.see_policies(plan.seen(), self.clock.now()).await?;
+        self.plan.send_replace(Arc::new(plan));
+        Ok(changes)
+    }
+
+    /// The pools that were reached.
+    pub fn sites(&self) -> watch::Receiver<Vec<SharedSite>> {
+        self.sites.clone()
+    }
+
+    /// Everything that runs.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// What it works by.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+
+    /// The history.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+async fn announce(store: &Store, clock: &SharedClock, kind: &str, severity: Severity, text: String) -> store::Result<()> {
+    tracing::warn!("{text}");
+    store.note_event(NewEvent::new(clock.now(), kind, severity, text)).await.map(|_| ())
+}
+
+fn policy_seen(policy: &crate::domain::policy::Policy) -> PolicySeen {
+    PolicySeen {
+        id: policy.id.to_string(),
+        name: policy.name.clone(),
+        fingerprint: policy.schedule.signature(),
+        enabled: policy.enabled,
+    }
+}

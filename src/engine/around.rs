@@ -1,0 +1,127 @@
+//! What goes around one attempt: the hooks of the VM, and for an offline snapshot the VM's halt. The rule: what was begun is ended
+//! whatever happened in between; that a VM is halted is written down before it is, so that the next life brings it back.
+
+use serde_json::json;
+
+use super::attempt::Target;
+use super::errand::Errand;
+use super::error::Result;
+use super::hooks::{self, HookContext};
+use super::offline;
+use super::worker::Worker;
+use crate::domain::policy::{Phase, WantedKind};
+use crate::domain::snapshot::Kind;
+use crate::store::{Cause, Job, NewEvent, Severity};
+
+/// The note under which a VM stands that we halted.
+pub fn offline_note(pool: uuid::Uuid, vm: uuid::Uuid) -> String {
+    format!("offline/{pool}/{vm}")
+}
+
+/// The note under which a job stands whose after-hook failed although its snapshot is fine.
+pub fn after_note(job: crate::store::JobId) -> String {
+    format!("after-hook/{job}")
+}
+
+/// The frame of one attempt.
+pub struct Around<'a> {
+    errand: &'a Errand,
+    job: &'a Job,
+    target: &'a Target,
+    halted: bool,
+}
+
+impl<'a> Around<'a> {
+    /// Nothing was begun yet.
+    pub fn new(errand: &'a Errand, job: &'a Job, target: &'a Target) -> Self {
+        Self { errand, job, target, halted: false }
+    }
+
+    /// Runs the hooks before, and halts the VM. The inner error says why no snapshot is to be taken.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    pub async fn before(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Cause>> {
+        let context = self.errand.hook_context_of(self.job);
+        if let Some(cause) = phase(worker, self.errand, Phase::BeforeVm, &context).await? {
+            return Ok(Err(cause));
+        }
+        if self.target.kind == Kind::Offline { self.halt(worker).await } else { Ok(Ok(())) }
+    }
+
+    async fn halt(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Cause>> {
+        let WantedKind::Offline { shutdown_timeout } = self.errand.policy.snapshot.kind else { return Ok(Ok(())) };
+        let site = &self.errand.site;
+        let note = offline_note(site.uuid.0, self.job.vm_uuid);
+        let why = json!({ "name": self.job.vm_name, "run": self.errand.run.uuid });
+        site.store.keep(&note, &why, site.now()).await?;
+        self.halted = true;
+        let (pool, inventory) = (&site.pool, &site.inventory);
+        match offline::shut_down(worker, pool, inventory, &self.target.vm, shutdown_timeout.0).await {
+            Ok(offline::WasRunning::Yes) => Ok(Ok(())),
+            Ok(offline::WasRunning::No) => {
+                self.halted = false;
+                site.store.drop_note(&note).await?;
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(Cause::new("shutdown", crate::xenapi::error::chain(&error)))),
+        }
+    }
+
+    /// Brings the VM back and runs the hooks after. Returns what went wrong with that, if it counts.
+    ///
+    /// # Errors
+    /// When the history cannot be written.
+    pub async fn after(&mut self, worker: &mut Worker, outcome: &str, snapshot: Option<String>) -> Result<Option<Cause>> {
+        let halted = if std::mem::take(&mut self.halted) { self.bring_back(worker).await? } else { None };
+        let mut context = self.errand.hook_context_of(self.job);
+        context.outcome = Some(outcome.to_owned());
+        context.snapshot_uuid = snapshot;
+        let failed = phase(worker, self.errand, Phase::AfterVm, &context).await?;
+        let cause = halted.or(failed);
+        if let Some(cause) = &cause {
+            let value = json!({ "code": cause.code, "text": cause.text });
+            self.errand.site.store.keep(&after_note(self.job.id), &value, self.errand.site.now()).await?;
+        }
+        Ok(cause)
+    }
+
+    async fn bring_back(&self, worker: &mut Worker) -> Result<Option<Cause>> {
+        let site = &self.errand.site;
+        match offline::bring_back(worker, &site.pool, &site.inventory, &self.target.vm).await {
+            Ok(()) => {
+                site.store.drop_note(&offline_note(site.uuid.0, self.job.vm_uuid)).await?;
+                Ok(None)
+            }
+            Err(error) => {
+                let text = format!(
+                    "the VM {} was shut down for its snapshot and could not be started again: {}. Start it by hand; it is tried again too",
+                    self.job.vm_name,
+                    crate::xenapi::error::chain(&error)
+                );
+                Ok(Some(Cause::new("left-halted", text)))
+            }
+        }
+    }
+}
+
+/// Runs the hooks of a phase. Why it failed, if that counts.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn phase(worker: &mut Worker, errand: &Errand, phase: Phase, context: &HookContext) -> Result<Option<Cause>> {
+    let site = &errand.site;
+    let reports = hooks::run_hooks(worker, &site.clock, errand.policy.hooks_of(phase), phase, context).await;
+    for report in reports.iter().filter(|report| report.result.is_err()) {
+        let text = format!(
+            "policy {}: hook {}: {}",
+            errand.policy.name,
+            report.command,
+            report.result.as_ref().err().map(ToString::to_string).unwrap_or_default()
+        );
+        let event = site.event("hook-failed", Severity::Warning, text);
+        let data = json!({ "output": report.output });
+        site.note(NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), data, ..event }).await?;
+    }
+    Ok(hooks::verdict(&reports).map(|text| Cause::new("hook", text)))
+}

@@ -1,0 +1,144 @@
+//! One attempt: one call that takes a snapshot, under one nonce. The order is the rule: the intent is on disk before the call leaves,
+//! the call carries the nonce, the turn on the storage is passed on the moment the call's end is known.
+
+use super::admission::Staged;
+use super::errand::Errand;
+use super::error::{Effect, Result, Setback};
+use super::site::Site;
+use super::view;
+use super::worker::Worker;
+use crate::domain::nonce::Nonce;
+use crate::domain::snapshot::Kind;
+use crate::store::{Attempt, AttemptId, Cause, Ended, Job, NewSnapshot, SnapshotId};
+use crate::xenapi::records::{Task as TaskRecord, Vm};
+use crate::xenapi::types::Ref;
+use crate::xenapi::{Call, Task, calls};
+
+/// The tag that carries the nonce in a task's `other_config`.
+pub const TAG: &str = "xensnap-nonce";
+
+/// How an attempt went, as far as it is known.
+#[derive(Debug)]
+pub enum Went {
+    /// There is a snapshot.
+    Taken(Ref<Vm>),
+    /// There is none.
+    Not(Setback),
+    /// Nobody knows.
+    Doubtful(Setback),
+}
+
+/// What is to be called.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The VM.
+    pub vm: Ref<Vm>,
+    /// How.
+    pub kind: Kind,
+    /// Disks that are left out.
+    pub left_out: Vec<Ref<crate::xenapi::records::Vdi>>,
+}
+
+impl Target {
+    fn call(&self, name: &str) -> Call<Ref<Vm>> {
+        match self.kind {
+            Kind::Quiesced => calls::vm::snapshot_with_quiesce(&self.vm, name),
+            Kind::Memory => calls::vm::checkpoint(&self.vm, name),
+            Kind::Disk | Kind::Offline if self.left_out.is_empty() => calls::vm::snapshot(&self.vm, name),
+            Kind::Disk | Kind::Offline => calls::vm::snapshot_without(&self.vm, name, &self.left_out),
+        }
+    }
+}
+
+/// Writes the intent down, waits for the turn, calls, and waits for the end.
+///
+/// # Errors
+/// When the history cannot be written: then no call was made, or its end is looked for by the next life.
+pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Target, staged: Staged) -> Result<(Attempt, Went)> {
+    let site = &errand.site;
+    let nonce = Nonce::from_bits(rand::random());
+    let attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
+    let turn = worker.wait(staged.turn()).await;
+    let name = errand.policy.snapshot.name.name(&errand.subject(job, target.kind), nonce);
+    let call = target.call(&name).tagged(TAG, nonce.as_str());
+    let task = match worker.wait(site.pool.start(call)).await {
+        Ok(task) => task,
+        Err(error) => {
+            let setback = Setback::from(error);
+            let doubt = setback.effect == Effect::Unknown;
+            return Ok((attempt, if doubt { Went::Doubtful(setback) } else { Went::Not(setback) }));
+        }
+    };
+    site.store.call_answered(attempt.id, &task.reference().to_string(), &site.server_start(), site.now()).await?;
+    let went = finish(worker, site, task, move || drop(turn)).await;
+    Ok((attempt, went))
+}
+
+/// Takes up the task of an attempt again.
+pub async fn pick_up(worker: &mut Worker, site: &Site, task: Ref<TaskRecord>) -> Went {
+    let task = site.pool.pick_up(task);
+    finish(worker, site, task, || ()).await
+}
+
+async fn finish(worker: &mut Worker, site: &Site, task: Task<Ref<Vm>>, over: impl FnOnce() + Send) -> Went {
+    match worker.wait(task.finish_then(Some(site.pace.call), over)).await {
+        Ok(snapshot) => Went::Taken(snapshot),
+        Err(error) => {
+            let setback = Setback::from(error);
+            if setback.effect == Effect::Unknown { Went::Doubtful(setback) } else { Went::Not(setback) }
+        }
+    }
+}
+
+/// Writes down that the attempt took this snapshot, with the disks that belong to it. `None`: it cannot be seen, which leaves the
+/// attempt in doubt.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn record(
+    worker: &mut Worker,
+    site: &Site,
+    job: &Job,
+    attempt: AttemptId,
+    kind: Kind,
+    snapshot: &Ref<Vm>,
+) -> Result<Option<(SnapshotId, view::Shown)>> {
+    let Some(shown) = site.seen(worker, site.pace.showing, |tables| view::shown(tables, snapshot)).await else {
+        return Ok(None);
+    };
+    let new = NewSnapshot {
+        pool: site.uuid.0,
+        uuid: shown.record.uuid.get(),
+        vm: job.vm_uuid,
+        vm_name: job.vm_name.clone(),
+        policy: job.policy.clone(),
+        due_at: job.due_at,
+        kind: super::errand::kind_row(kind),
+        name: shown.record.name_label.to_string(),
+        disks: shown.disks.clone(),
+        suspend_image: shown.suspend_image,
+        taken_at: shown.record.snapshot_time.happened().unwrap_or_else(|| site.now()),
+    };
+    let id = site.store.snapshot_taken(attempt, new, site.now()).await?;
+    Ok(Some((id, shown)))
+}
+
+/// Writes down that an attempt left nothing, and when the job is looked at again.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn ended(site: &Site, job: &Job, attempt: AttemptId, setback: &Setback) -> Result<()> {
+    let ended = if setback.effect == Effect::Refused { Ended::Refused } else { Ended::Absent };
+    let next = site.now() + site.pace.pause(job.attempts + 1);
+    site.store.call_ended(attempt, ended, setback.cause.clone(), next, site.now()).await?;
+    Ok(())
+}
+
+/// A cause for a person, from a doubt that could not be resolved.
+pub fn unresolved(setback: &Setback) -> Cause {
+    let text = format!(
+        "nobody knows whether the snapshot was taken: {}. It is looked for again at every comparison of history and pool",
+        setback.cause.text
+    );
+    Cause::new("unresolved", text)
+}

@@ -1,0 +1,283 @@
+//! One VM inside a run, from its row to its mark. The rows say where the job is; whoever drives it, the first time or after a crash,
+//! reads them and goes on from there. A job ends with a marked snapshot or with a cause.
+
+use super::admission::Request;
+use super::around::Around;
+use super::attempt::{self, Target, Went};
+use super::errand::{Errand, kind_of, policy_id};
+use super::error::{Effect, Result, Setback};
+use super::kind::{Choice, choose, condition_of};
+use super::worker::Worker;
+use super::{marking, resolve, view};
+use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
+use crate::domain::mark::Mark;
+use crate::domain::schedule::Admission;
+use crate::domain::snapshot::Kind;
+use crate::store::{Attempt, Cause, Job, JobState, SnapshotFilter, SnapshotState};
+use crate::xenapi::failure;
+use crate::xenapi::records::{Host, Vm};
+use crate::xenapi::types::Ref;
+
+/// Whether the job's snapshot part is behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is: marked, or ended.
+    Yes,
+    /// The service stops; the next life goes on.
+    Stopped,
+}
+
+enum Step {
+    Again,
+    Stopped,
+}
+
+/// Drives a job until it is marked, has ended, or cannot be decided.
+///
+/// # Errors
+/// When the history cannot be written: the job is where its row says.
+pub async fn settle(worker: &mut Worker, errand: &Errand, id: crate::store::JobId) -> Result<Settled> {
+    loop {
+        let job = errand.site.store.job(id).await?;
+        let step = match job.state {
+            JobState::Queued => queued(worker, errand, &job).await?,
+            JobState::Intent | JobState::Calling => doubt(worker, errand, &job).await?,
+            JobState::Taken => mark(worker, errand, &job).await?,
+            _ => return Ok(Settled::Yes),
+        };
+        if let Step::Stopped = step {
+            return Ok(Settled::Stopped);
+        }
+    }
+}
+
+/// Waits for the job's time, makes sure that a snapshot can be taken, and takes it.
+async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
+    let wake = match errand.admission(job) {
+        Admission::Over(over) => return end(errand, job, JobState::Failed, over_cause(job, &over)).await,
+        Admission::NotBefore(at) => Some(at),
+        Admission::Now => Some(job.next_try.max(job.not_before)),
+    };
+    if let Some(at) = wake.filter(|at| *at > errand.site.now()) {
+        return Ok(if errand.wait_until(worker, at).await { Step::Again } else { Step::Stopped });
+    }
+    match ready(errand, job) {
+        Ready::Yes(target, request) => begin(worker, errand, job, target, request).await,
+        Ready::Later(cause) => {
+            let next = errand.site.now() + errand.site.pace.pause(1 + postponed(job));
+            errand.site.store.postpone_job(job.id, next, cause, errand.site.now()).await?;
+            Ok(Step::Again)
+        }
+        Ready::No(state, cause) => end(errand, job, state, cause).await,
+    }
+}
+
+/// So often, roughly, a job was put off: the longer it waits, the longer its pauses.
+fn postponed(job: &Job) -> u64 {
+    let waited = (job.changed_at - job.created_at).num_seconds().max(0);
+    u64::from((waited / 60 + 1).ilog2())
+}
+
+enum Ready {
+    Yes(Target, Request),
+    Later(Cause),
+    No(JobState, Cause),
+}
+
+/// Whether a snapshot can be taken now, by what the inventory shows.
+fn ready(errand: &Errand, job: &Job) -> Ready {
+    let tables = errand.site.inventory.read();
+    let Some(vm) = view::vm_of(&tables, job.vm_uuid) else {
+        return Ready::No(JobState::Skipped, Cause::new("vm-gone", "the VM is not in the pool any more"));
+    };
+    let Some(condition) = condition_of(&tables, &vm) else {
+        return Ready::Later(Cause::new("vm-unseen", "the VM's drives are not to be seen yet"));
+    };
+    let (kind, note) = match choose(&errand.policy.snapshot.kind, &condition) {
+        Choice::Take { kind, note } => (kind, note),
+        Choice::Cannot { code, text, for_now: true } => return Ready::Later(Cause::new(code, text)),
+        Choice::Cannot { code, text, for_now: false } => return Ready::No(JobState::Failed, Cause::new(code, text)),
+    };
+    if let Some(note) = note {
+        tracing::info!(pool = %errand.site.name(), vm = %job.vm_name, policy = %errand.policy.name, "{note}");
+    }
+    let left_out = view::left_out(&tables, &vm, &errand.policy.snapshot.exclude_disks);
+    let request = Request {
+        policy: errand.policy.id.clone(),
+        priority: errand.policy.priority,
+        srs: srs(&tables, &vm, kind),
+        host: tables.get::<Vm>(&vm).and_then(|vm| tables.get::<Host>(&vm.resident_on)).map(|host| HostUuid(host.uuid.get())),
+        own: errand.policy.limits,
+    };
+    Ready::Yes(Target { vm, kind, left_out }, request)
+}
+
+/// The storage that a snapshot works on: that of the disks, and that of the memory image.
+fn srs(tables: &crate::xenapi::inventory::Tables, vm: &Ref<Vm>, kind: Kind) -> Vec<SrUuid> {
+    let mut srs: Vec<SrUuid> = view::srs(tables, vm).into_iter().map(|(sr, _)| sr).collect();
+    if kind == Kind::Memory {
+        let image = tables.get::<Vm>(vm).and_then(|vm| view::sr(tables, &vm.suspend_sr));
+        srs.extend(image.map(|(sr, _)| sr));
+        srs.sort_unstable();
+        srs.dedup();
+    }
+    srs
+}
+
+/// One attempt, with what goes around it: hooks, and for an offline snapshot the VM's halt.
+async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, request: Request) -> Result<Step> {
+    let staged = errand.site.admission.stage(request);
+    let staged = async {
+        tokio::select! { () = errand.drain.cancelled() => None, staged = staged => Some(staged) }
+    };
+    let Some(staged) = worker.wait(staged).await else { return Ok(Step::Stopped) };
+    if matches!(errand.admission(job), Admission::Over(_)) {
+        return Ok(Step::Again);
+    }
+    let mut around = Around::new(errand, job, &target);
+    if let Err(cause) = around.before(worker).await? {
+        around.after(worker, "failed", None).await?;
+        return end(errand, job, JobState::Failed, cause).await;
+    }
+    let (attempt, went) = attempt::make(worker, errand, job, &target, staged).await?;
+    let outcome = if matches!(went, Went::Taken(_)) { "succeeded" } else { "failed" };
+    let snapshot = match &went {
+        Went::Taken(snapshot) => errand.site.inventory.read().get(snapshot).map(|vm| vm.uuid.to_string()),
+        _ => None,
+    };
+    // Whatever happened, the VM comes back and the hooks that follow are run; only then is the outcome looked at.
+    let afterwards = around.after(worker, outcome, snapshot).await?;
+    let step = take_in(worker, errand, job, &attempt, target.kind, went).await?;
+    if let Some(cause) = afterwards {
+        errand.site.note_of_job(job, "after-snapshot", &cause).await?;
+    }
+    Ok(step)
+}
+
+/// Writes down how an attempt went.
+async fn take_in(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, went: Went) -> Result<Step> {
+    match went {
+        Went::Taken(snapshot) => {
+            if attempt::record(worker, &errand.site, job, attempt.id, kind, &snapshot).await?.is_none() {
+                errand.site.store.call_unresolved(attempt.id, unseen(), errand.site.now()).await?;
+            }
+            Ok(Step::Again)
+        }
+        Went::Not(setback) => refused(errand, job, attempt, &setback).await,
+        Went::Doubtful(_) => doubt(worker, errand, job).await,
+    }
+}
+
+async fn refused(errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
+    attempt::ended(&errand.site, job, attempt.id, setback).await?;
+    if setback.may_pass() || setback.effect == Effect::NeverLeft && setback.kind == failure::Kind::Ambiguous {
+        return Ok(Step::Again);
+    }
+    let state = if setback.kind == failure::Kind::NotFound { JobState::Skipped } else { JobState::Failed };
+    end(errand, job, state, setback.cause.clone()).await
+}
+
+/// The end of the newest call is not known: it is looked for.
+async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
+    let attempts = errand.site.store.attempts(job.id).await?;
+    let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(Step::Again) };
+    let kind = kind_of(job.kind);
+    match resolve::resolve(worker, &errand.site, job, &attempt).await {
+        Went::Doubtful(setback) => {
+            let cause = attempt::unresolved(&setback);
+            errand.site.note_of_job(job, "unresolved", &cause).await?;
+            errand.site.store.call_unresolved(attempt.id, cause, errand.site.now()).await?;
+            Ok(Step::Again)
+        }
+        Went::Taken(snapshot) => {
+            if attempt::record(worker, &errand.site, job, attempt.id, kind, &snapshot).await?.is_none() {
+                errand.site.store.call_unresolved(attempt.id, unseen(), errand.site.now()).await?;
+            }
+            Ok(Step::Again)
+        }
+        Went::Not(setback) => refused(errand, job, &attempt, &setback).await,
+    }
+}
+
+fn unseen() -> Cause {
+    Cause::new("unseen", "the pool says that the snapshot was taken, but does not show it; it is looked for again")
+}
+
+/// Puts the mark on the job's snapshot, and the description for people.
+async fn mark(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
+    let site = &errand.site;
+    let filter = SnapshotFilter { vm: Some(job.vm), policy: Some(job.policy.clone()), ..SnapshotFilter::default() };
+    let rows = site.store.snapshots(filter, crate::store::Page::first(50)).await?.rows;
+    let Some(row) = rows.into_iter().find(|row| row.job == Some(job.id) && row.state == SnapshotState::Taken) else {
+        return forgotten(errand, job).await;
+    };
+    let attempts = site.store.attempts(job.id).await?;
+    let attempt = attempts.iter().find(|attempt| Some(attempt.id) == row.attempt);
+    let (Some(policy), Some(Ok(nonce))) = (policy_id(&job.policy), attempt.map(|attempt| attempt.nonce.parse())) else {
+        return end(errand, job, JobState::Failed, Cause::new("history", "the history lacks what the mark needs")).await;
+    };
+    let found =
+        site.inventory.read().by_uuid::<Vm>(&crate::xenapi::types::Uuid::new(row.uuid)).map(|(r, vm)| (r.clone(), vm.clone()));
+    let Some((reference, seen)) = found else {
+        let cause = Cause::new("vanished", "the snapshot is not in the pool any more, before it could be marked");
+        site.store.snapshot_vanished(row.id, cause, site.now()).await?;
+        return forgotten(errand, job).await;
+    };
+    let mark = Mark {
+        installation: site.installation.clone(),
+        pool: PoolUuid(site.uuid.0),
+        snapshot: SnapshotUuid(row.uuid),
+        vm: VmUuid(job.vm_uuid),
+        policy,
+        due_at: job.due_at,
+        run: RunId(errand.run.uuid),
+        kind: kind_of(row.kind),
+        nonce,
+    };
+    match marking::put(worker, site, &reference, &seen, &mark).await {
+        Ok(()) => {
+            describe(worker, errand, job, &reference, mark.kind).await;
+            site.store.snapshot_marked(row.id, site.now()).await?;
+            Ok(Step::Again)
+        }
+        Err(setback) if setback.kind == failure::Kind::NotFound => {
+            // The inventory will say so too, and then the snapshot has vanished.
+            site.seen(worker, site.pace.showing, |tables| tables.get(&reference).is_none().then_some(())).await;
+            Ok(Step::Again)
+        }
+        Err(setback) => {
+            tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again");
+            let at = site.now() + site.pace.first_retry;
+            Ok(if errand.wait_until(worker, at).await { Step::Again } else { Step::Stopped })
+        }
+    }
+}
+
+/// The description is for people only: failing at it costs nothing but a line.
+async fn describe(worker: &mut Worker, errand: &Errand, job: &Job, snapshot: &Ref<Vm>, kind: Kind) {
+    let text = errand.policy.snapshot.description.description(&errand.subject(job, kind));
+    let call = crate::xenapi::calls::vm::set_name_description(snapshot, &text);
+    if let Err(error) = worker.call(&errand.site.pool, call).await {
+        tracing::info!(pool = %errand.site.name(), vm = %job.vm_name, %error, "the snapshot's description could not be written");
+    }
+}
+
+/// The snapshot vanished before it was marked: the promise is kept anew.
+async fn forgotten(errand: &Errand, job: &Job) -> Result<Step> {
+    let now = errand.site.now();
+    errand.site.store.requeue_forgotten(job.id, now, now).await?;
+    Ok(Step::Again)
+}
+
+async fn end(errand: &Errand, job: &Job, state: JobState, cause: Cause) -> Result<Step> {
+    errand.site.note_of_job(job, state.as_str(), &cause).await?;
+    errand.site.store.end_job(job.id, state, Some(cause), errand.site.now()).await?;
+    Ok(Step::Again)
+}
+
+fn over_cause(job: &Job, over: &crate::domain::schedule::Over) -> Cause {
+    match &job.cause {
+        Some(last) => Cause::new(last.code.clone(), format!("{over}; what stood in the way last: {}", last.text)),
+        None => Cause::new("too-late", format!("{over}, before its turn came; allow the run more time, or spread the policies")),
+    }
+}

@@ -1,0 +1,106 @@
+//! Pins: a snapshot stays until its date, whatever retention says. The history has the date and the reason; the server itself guards
+//! the snapshot, so that no other tool and no click removes it, and so that a pin outlives a lost history.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::error::{Result, Setback};
+use super::site::Site;
+use super::view;
+use super::worker::Worker;
+use crate::store::{Severity, Snapshot};
+use crate::xenapi::calls;
+use crate::xenapi::failure::Kind;
+use crate::xenapi::records::{Vm, VmOperation};
+use crate::xenapi::types::Ref;
+
+/// What begins every reason that we block with: what people or other tools blocked is left alone.
+pub const OURS: &str = "pinned with xensnap";
+
+/// Guards a snapshot at the server and writes the pin down. A later pin replaces an earlier one.
+///
+/// # Errors
+/// The inner error when the pool refuses: then nothing is pinned. [`super::error::HistoryError`] when the history cannot be written.
+pub async fn pin(
+    worker: &mut Worker,
+    site: &Site,
+    row: &Snapshot,
+    until: DateTime<Utc>,
+    reason: &str,
+) -> Result<std::result::Result<(), Setback>> {
+    let Some(reference) = view::vm_of(&site.inventory.read(), row.uuid) else { return Ok(Err(gone())) };
+    let day = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let text = if reason.is_empty() { format!("{OURS} until {day}") } else { format!("{OURS} until {day}: {reason}") };
+    if let Err(setback) = guard(worker, site, &reference, &text).await {
+        return Ok(Err(setback));
+    }
+    site.store.pin(row.id, until, reason).await?;
+    Ok(Ok(()))
+}
+
+/// Takes the guard off and lets retention decide again. Idempotent.
+///
+/// # Errors
+/// As [`pin`].
+pub async fn unpin(worker: &mut Worker, site: &Site, row: &Snapshot) -> Result<std::result::Result<(), Setback>> {
+    let reference = view::vm_of(&site.inventory.read(), row.uuid);
+    if let Some(reference) = reference
+        && let Err(setback) = unguard(worker, site, &reference).await
+    {
+        return Ok(Err(setback));
+    }
+    site.store.unpin(row.id).await?;
+    Ok(Ok(()))
+}
+
+/// Takes the guard off every snapshot of this pool whose date has passed.
+///
+/// # Errors
+/// When the history cannot be kept.
+pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
+    let over = site.store.pins_over(site.now()).await?;
+    for row in over.into_iter().filter(|row| row.pool == site.uuid.0) {
+        match unpin(worker, site, &row).await? {
+            Ok(()) => {
+                let text =
+                    format!("the pin of the snapshot {} of {} is over; retention decides about it again", row.uuid, row.vm_name);
+                site.note(site.event("pin-over", Severity::Info, text)).await?;
+            }
+            Err(setback) => {
+                tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off")
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn guard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>, text: &str) -> std::result::Result<(), Setback> {
+    let blocked = worker.call(&site.pool, calls::record(snapshot)).await?.blocked(&VmOperation::Destroy).map(str::to_owned);
+    match blocked {
+        Some(already) if already == text => return Ok(()),
+        // Somebody else guards it already; our date is in the history.
+        Some(other) if !other.starts_with(OURS) => return Ok(()),
+        Some(_) => {
+            worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await.map(drop)?
+        }
+        None => {}
+    }
+    worker.call(&site.pool, calls::vm::add_to_blocked_operations(snapshot, &VmOperation::Destroy, text)).await?;
+    Ok(())
+}
+
+async fn unguard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>) -> std::result::Result<(), Setback> {
+    let record = match worker.call(&site.pool, calls::record(snapshot)).await {
+        Ok(record) => record,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if record.blocked(&VmOperation::Destroy).is_some_and(|reason| reason.starts_with(OURS)) {
+        worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await?;
+    }
+    Ok(())
+}
+
+fn gone() -> Setback {
+    let text = "the snapshot is not in the pool any more, so it cannot be pinned";
+    Setback { kind: Kind::NotFound, cause: crate::store::Cause::new("vanished", text), effect: super::error::Effect::Refused }
+}

@@ -1,0 +1,189 @@
+//! Retention for one VM: from what exists and the policy's rules to a plan with reasons, and from the plan to removals that are on
+//! disk before anything is destroyed. Nothing is planned while history and pool may differ.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::admission::Request;
+use super::error::Result;
+use super::holdings::{self, Held};
+use super::site::Site;
+use super::uninstall::{self, Removed};
+use super::view;
+use super::worker::Worker;
+use crate::domain::policy::Policy;
+use crate::domain::retention::{self, Plan, Verdict};
+use crate::store::{ApprovalState, NewApproval, NewRemoval, Removal, Role, RunId};
+
+/// When retention decides: with the new snapshot there, or before it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// By what exists.
+    Now,
+    /// As if the snapshot of this slot existed too (`order = "prune-first"`).
+    Ahead(DateTime<Utc>),
+}
+
+/// What a policy holds of one VM, and what retention says about it.
+#[derive(Debug, Clone)]
+pub struct Verdicts {
+    /// The VM.
+    pub vm: Uuid,
+    /// Its snapshots, oldest first.
+    pub held: Vec<Held>,
+    /// The decisions, newest first.
+    pub plan: Plan,
+}
+
+impl Verdicts {
+    /// What goes, oldest first, with the reason in words.
+    pub fn removals(&self) -> Vec<(&Held, String)> {
+        let held = |snapshot| self.held.iter().find(|held| held.candidate.snapshot == snapshot);
+        self.plan.removals().filter_map(|(snapshot, why)| Some((held(snapshot)?, why.to_string()))).collect()
+    }
+}
+
+/// Decides, and changes nothing in the pool.
+///
+/// # Errors
+/// When the history cannot be read.
+pub async fn decide(site: &Site, policy: &Policy, vm: Uuid, when: When) -> Result<Verdicts> {
+    let held = holdings::of(site, vm, &policy.id).await?;
+    let candidates: Vec<_> = held.iter().map(|held| held.candidate).collect();
+    let (rules, zone, now) = (&policy.retention.rules, policy.schedule.zone(), site.now());
+    let plan = match when {
+        When::Now => retention::decide(rules, zone, &candidates, now),
+        When::Ahead(slot) => retention::decide_ahead(rules, zone, &candidates, now, slot),
+    };
+    Ok(Verdicts { vm, held, plan })
+}
+
+/// What became of one VM's retention.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Snapshots that are gone.
+    pub removed: usize,
+    /// Snapshots that could not be removed now, with the reason.
+    pub left: Vec<String>,
+    /// True: a person has to say yes first.
+    pub awaits_approval: bool,
+}
+
+/// Removes what retention does not keep of one VM, oldest first, and stops at the first that will not go: an interrupted pruning has
+/// then removed the least valuable.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn prune(
+    worker: &mut Worker,
+    site: &Site,
+    policy: &Policy,
+    run: Option<RunId>,
+    vm: Uuid,
+    when: When,
+) -> Result<Pruned> {
+    site.trust(worker).await;
+    let verdicts = decide(site, policy, vm, when).await?;
+    let doomed = verdicts.removals();
+    if doomed.is_empty() {
+        return Ok(Pruned::default());
+    }
+    if !approved(site, policy, run, &verdicts).await? {
+        return Ok(Pruned { awaits_approval: true, ..Pruned::default() });
+    }
+    let queue = queue(policy);
+    let mut pruned = Pruned::default();
+    for (held, reason) in doomed {
+        let removal = match plan_removal(site, run, held, reason).await? {
+            Ok(removal) => removal,
+            Err(why) => {
+                pruned.left.push(why);
+                continue;
+            }
+        };
+        match uninstall::carry_out(worker, site, &removal, &queue).await? {
+            Removed::Done => pruned.removed += 1,
+            Removed::Waiting(cause) | Removed::Withdrawn(cause) | Removed::Orphaned(cause) => pruned.left.push(cause.text),
+        }
+    }
+    Ok(pruned)
+}
+
+/// Whose turn a removal takes.
+pub fn queue(policy: &Policy) -> Request {
+    Request { policy: policy.id.clone(), priority: policy.priority, srs: Vec::new(), host: None, own: policy.limits }
+}
+
+/// Writes down all that will be destroyed with a snapshot: what was recorded when it was taken, and what its drives name now.
+async fn plan_removal(
+    site: &Site,
+    run: Option<RunId>,
+    held: &Held,
+    reason: String,
+) -> Result<std::result::Result<Removal, String>> {
+    let snapshot = held.record.uuid.get();
+    let mut disks: BTreeSet<Uuid> = held.row.disks.iter().map(|disk| disk.vdi).collect();
+    disks.extend(view::disks(&site.inventory.read(), &held.reference).into_iter().map(|disk| disk.vdi));
+    let mut parts = vec![(Role::Snapshot, snapshot)];
+    parts.extend(disks.into_iter().map(|disk| (Role::Disk, disk)));
+    parts.extend(held.row.suspend_image.map(|image| (Role::Suspend, image)));
+    let new = NewRemoval { pool: site.uuid.0, snapshot, run, reason, parts };
+    match site.store.plan_removal(new, site.now()).await {
+        Ok(removal) => Ok(Ok(removal)),
+        // Pinned or given away since the plan was made: it stays.
+        Err(error @ (crate::store::Error::Pinned { .. } | crate::store::Error::Illegal { .. })) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The note that says that a policy has adopted snapshots and that nobody has agreed to its first pruning yet.
+pub fn adopted_note(pool: Uuid, policy: &str) -> String {
+    format!("adopted/{pool}/{policy}")
+}
+
+/// The first pruning after snapshots were adopted needs a person's yes, for each VM of which it would remove something.
+async fn approved(site: &Site, policy: &Policy, run: Option<RunId>, verdicts: &Verdicts) -> Result<bool> {
+    let id = policy.id.as_str();
+    if site.store.kept(&adopted_note(site.uuid.0, id)).await?.is_none() {
+        return Ok(true);
+    }
+    if !verdicts.removals().iter().any(|(held, _)| held.row.adopted_at.is_some()) {
+        return Ok(true);
+    }
+    let doomed: Vec<String> = verdicts.removals().iter().map(|(held, _)| held.mark.snapshot.to_string()).collect();
+    let mine = |approval: &crate::store::Approval| {
+        approval.pool == site.uuid.0
+            && approval.policy == id
+            && approval.vm == Some(verdicts.vm)
+            && approval.kind == "first-pruning"
+    };
+    if let Some(yes) = site.store.approvals(ApprovalState::Granted).await?.into_iter().find(&mine) {
+        let agreed = yes.plan["remove"].as_array().cloned().unwrap_or_default();
+        if doomed.iter().all(|snapshot| agreed.contains(&json!(snapshot))) {
+            site.store.decide(yes.id, ApprovalState::Used, "xensnap", site.now()).await?;
+            return Ok(true);
+        }
+    }
+    if !site.store.approvals(ApprovalState::Pending).await?.iter().any(mine) {
+        let plan = json!({ "remove": doomed });
+        let question =
+            NewApproval { kind: "first-pruning".into(), pool: site.uuid.0, policy: id.into(), vm: Some(verdicts.vm), run, plan };
+        site.store.ask(question, site.now()).await?;
+        let text = format!(
+            "policy {} would remove {} adopted snapshots of one VM; look with `xensnap prune {id} --dry-run`, agree with `xensnap prune {id} --approve`",
+            policy.name,
+            doomed.len()
+        );
+        site.note(site.event("approval-needed", crate::store::Severity::Warning, text)).await?;
+    }
+    Ok(false)
+}
+
+/// How many snapshots stay and go.
+pub fn counts(plan: &Plan) -> (usize, usize) {
+    let kept = plan.decisions.iter().filter(|decision| matches!(decision.verdict, Verdict::Keep(_))).count();
+    (kept, plan.decisions.len() - kept)
+}

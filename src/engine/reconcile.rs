@@ -1,0 +1,234 @@
+//! History and pool compared. The pool is right about what exists, the history about what was promised and what was removed. It is
+//! done before anything is decided about a pool, whenever the server may have forgotten something, and from time to time.
+//!
+//! What the pool forgot is written down, and the promise of the newest slot is kept anew. What it remembers wrongly is a ghost: it
+//! counts for nothing and goes again. What it has and the history lacks is written down, with its slot, so that a history that was
+//! lost or restored never takes a snapshot twice. Nothing is destroyed here.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::error::Result;
+use super::holdings;
+use super::site::Site;
+use super::view;
+use super::worker::Worker;
+use crate::domain::mark::{Detachment, Mark, Ownership};
+use crate::store::{Cause, JobId, NewSlot, Origin, RunId, Severity, SlotState, Snapshot, SnapshotState};
+use crate::xenapi::calls;
+use crate::xenapi::records::{Sr, Vm};
+use crate::xenapi::types::{Ref, Uuid as ServerUuid};
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Snapshots the history had and the pool has not.
+    pub vanished: Vec<Uuid>,
+    /// Snapshots that were removed and are back.
+    pub ghosts: Vec<Uuid>,
+    /// Snapshots the pool has and the history had not.
+    pub found: Vec<Uuid>,
+    /// Snapshots that are no longer plain snapshots of their VM.
+    pub detached: Vec<Uuid>,
+    /// Runs that have work again, because the pool forgot what they had taken.
+    pub reopened: Vec<RunId>,
+}
+
+/// Whether the server may have forgotten something since the last comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It restarted, another host is master, or we have just come.
+    Server,
+    /// The history was restored from an older copy, or begins.
+    History,
+    /// Neither.
+    None,
+}
+
+/// Waits until the inventory shows the pool as it is, compares, and lets removals begin again.
+///
+/// # Errors
+/// When the history cannot be kept.
+pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<Findings> {
+    while !site.shows_the_present(worker, Duration::from_secs(3600)).await {
+        tracing::warn!(pool = %site.name(), "the pool cannot be read; nothing is removed before it is");
+    }
+    let rows = site.store.present_snapshots(site.uuid.0).await?;
+    if doubt == Doubt::Server {
+        scan(worker, site, &rows).await;
+        site.shows_the_present(worker, Duration::from_secs(300)).await;
+    }
+    let mut findings = Findings::default();
+    let marked = view::marked(&site.inventory.read(), site);
+    let newest = newest_slots(&rows);
+    let mut forgotten = BTreeSet::new();
+    for row in &rows {
+        forgotten.extend(missing(site, row, doubt, &newest, &mut findings).await?);
+    }
+    for (reference, record, ownership) in marked {
+        present(site, &reference, &record, ownership, doubt, &mut findings).await?;
+    }
+    for job in forgotten {
+        keep_anew(site, job, &mut findings).await?;
+    }
+    site.trusted.send_replace(true);
+    Ok(findings)
+}
+
+/// After a crash the storage may hold disks that the database lost, and the database disks that the storage lost: a scan tells the
+/// server. Failing at it matters to nobody.
+async fn scan(worker: &mut Worker, site: &Site, rows: &[Snapshot]) {
+    let used: BTreeSet<Uuid> = rows.iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
+    for uuid in used {
+        let sr = site.inventory.read().by_uuid::<Sr>(&ServerUuid::new(uuid)).map(|(reference, _)| reference.clone());
+        let Some(sr) = sr else { continue };
+        let scanned = match worker.wait(site.pool.start(calls::sr::scan(&sr))).await {
+            Ok(task) => worker.wait(task.finish(Some(Duration::from_secs(600)))).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = scanned {
+            tracing::info!(pool = %site.name(), sr = %uuid, %error, "the storage repository could not be scanned");
+        }
+    }
+}
+
+/// The newest slot of each VM and policy: only its promise is kept anew.
+fn newest_slots(rows: &[Snapshot]) -> HashMap<(Uuid, &str), chrono::DateTime<chrono::Utc>> {
+    let mut newest = HashMap::new();
+    for row in rows {
+        let due = newest.entry((row.vm_uuid, row.policy.as_str())).or_insert(row.due_at);
+        *due = row.due_at.max(*due);
+    }
+    newest
+}
+
+/// A snapshot of the history that the pool does not show. Its job, if the promise is to be kept anew.
+async fn missing(
+    site: &Site,
+    row: &Snapshot,
+    doubt: Doubt,
+    newest: &HashMap<(Uuid, &str), chrono::DateTime<chrono::Utc>>,
+    findings: &mut Findings,
+) -> Result<Option<JobId>> {
+    if view::vm_of(&site.inventory.read(), row.uuid).is_some() || row.state == SnapshotState::Removing {
+        return Ok(None);
+    }
+    if row.state == SnapshotState::Ghost {
+        site.store.snapshot_seen(row.id, SnapshotState::Removed, site.now()).await?;
+        return Ok(None);
+    }
+    let by_server = doubt == Doubt::Server || matches!(row.state, SnapshotState::Taken | SnapshotState::Marked);
+    let (code, why) =
+        if by_server { ("forgotten", "the server forgot it") } else { ("removed-by-others", "somebody else removed it") };
+    let text = format!(
+        "the snapshot of {} for policy {}, due {}, is not in the pool any more: {why}",
+        row.vm_name, row.policy_name, row.due_at
+    );
+    site.store.snapshot_vanished(row.id, Cause::new(code, text.clone()), site.now()).await?;
+    site.note(site.event("vanished", Severity::Warning, text)).await?;
+    findings.vanished.push(row.uuid);
+    let is_newest = newest.get(&(row.vm_uuid, row.policy.as_str())) == Some(&row.due_at);
+    Ok(row.job.filter(|_| by_server && is_newest && row.state != SnapshotState::Detached))
+}
+
+/// A snapshot of the pool that carries a value under our key.
+async fn present(
+    site: &Site,
+    reference: &Ref<Vm>,
+    record: &Arc<Vm>,
+    ownership: Ownership,
+    doubt: Doubt,
+    findings: &mut Findings,
+) -> Result<()> {
+    match ownership {
+        Ownership::Ours(mark) => ours(site, reference, &mark, doubt, findings).await,
+        Ownership::Detached(mark, why) => detached(site, record, &mark, &why, findings).await,
+        _ => Ok(()),
+    }
+}
+
+async fn ours(site: &Site, reference: &Ref<Vm>, mark: &Mark, doubt: Doubt, findings: &mut Findings) -> Result<()> {
+    let rows = site.store.snapshots_by_uuid(mark.snapshot.0).await?;
+    match rows.iter().find(|row| row.pool == site.uuid.0) {
+        Some(row) if row.state == SnapshotState::Removed => {
+            // Right after a removal the inventory may be a moment behind.
+            if doubt == Doubt::None {
+                return Ok(());
+            }
+            site.store.snapshot_seen(row.id, SnapshotState::Ghost, site.now()).await?;
+            let text = format!(
+                "the snapshot {} of {} was removed and is back: the server forgot that; it goes again",
+                row.uuid, row.vm_name
+            );
+            site.note(site.event("ghost", Severity::Notice, text)).await?;
+            findings.ghosts.push(row.uuid);
+            Ok(())
+        }
+        Some(row) if matches!(row.state, SnapshotState::Vanished | SnapshotState::Detached) => {
+            site.store.snapshot_seen(row.id, SnapshotState::Marked, site.now()).await?;
+            Ok(())
+        }
+        Some(row) if row.state == SnapshotState::Taken && row.job.is_none() => {
+            site.store.snapshot_marked(row.id, site.now()).await?;
+            Ok(())
+        }
+        Some(_) => Ok(()),
+        None => found(site, reference, mark, findings).await,
+    }
+}
+
+/// The history lacks it: it is written down, and so is its slot, which is not to be run again.
+async fn found(site: &Site, reference: &Ref<Vm>, mark: &Mark, findings: &mut Findings) -> Result<()> {
+    // A call of ours whose end is not known looks for its snapshot itself.
+    if let Some(attempt) = site.store.attempt_by_nonce(mark.nonce.as_str()).await?
+        && attempt.state.is_open()
+    {
+        return Ok(());
+    }
+    if holdings::remembered(site, reference, mark).await?.is_none() {
+        return Ok(());
+    }
+    findings.found.push(mark.snapshot.0);
+    let slot = NewSlot {
+        policy: mark.policy.to_string(),
+        pool: site.uuid.0,
+        due_at: mark.due_at,
+        origin: Origin::Schedule,
+        state: SlotState::Covered,
+        reason: "covered".to_owned(),
+        detail: "the pool's marks say that it was run; the history did not know it".to_owned(),
+    };
+    match site.store.claim(slot, site.now()).await {
+        Ok(_) | Err(crate::store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn detached(site: &Site, record: &Arc<Vm>, mark: &Mark, why: &Detachment, findings: &mut Findings) -> Result<()> {
+    let rows = site.store.snapshots_by_uuid(record.uuid.get()).await?;
+    let known = rows.iter().find(|row| row.pool == site.uuid.0);
+    let Some(row) =
+        known.filter(|row| matches!(row.state, SnapshotState::Taken | SnapshotState::Marked | SnapshotState::Durable))
+    else {
+        return Ok(());
+    };
+    site.store.snapshot_seen(row.id, SnapshotState::Detached, site.now()).await?;
+    let text = format!("the snapshot {} of policy {} counts for no policy any more and stays: {why}", row.uuid, mark.policy);
+    site.note(site.event("detached", Severity::Notice, text)).await?;
+    findings.detached.push(row.uuid);
+    Ok(())
+}
+
+/// The job takes its snapshot again.
+async fn keep_anew(site: &Site, job: JobId, findings: &mut Findings) -> Result<()> {
+    match site.store.requeue_forgotten(job, site.now(), site.now()).await {
+        Ok(()) => findings.reopened.push(site.store.job(job).await?.run),
+        // The job goes another way already.
+        Err(crate::store::Error::Illegal { .. } | crate::store::Error::NotFound { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! A run, from its slot to its end. The order is the rule: snapshots and marks, the pool's synchronisation, only then removals, and a
+//! second synchronisation before it is called done. Where a run is stands in its row, so that the next life goes on from there; and a
+//! run whose snapshots the pool forgot goes back and takes them again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::around;
+use super::barrier::{BarrierError, Passed};
+use super::errand::{Errand, kind_row};
+use super::error::Result;
+use super::job::{self, Settled};
+use super::prune::{self, Pruned, When};
+use super::selecting;
+use super::worker::Worker;
+use crate::domain::id::VmUuid;
+use crate::domain::policy::Phase;
+use crate::domain::retention::Order;
+use crate::domain::schedule::Place;
+use crate::store::{Cause, Job, JobState, NewJob, Origin, Outcome, Run, RunState, Severity, SnapshotId};
+
+/// How far a run was driven.
+#[derive(Debug)]
+pub enum Driven {
+    /// To its end.
+    Done(Box<Run>),
+    /// The service stops; the next life goes on.
+    Stopped,
+}
+
+/// How long a run may still start jobs when its policy does not say so: until the next slot, and a day at most.
+const LONGEST: TimeDelta = TimeDelta::days(1);
+
+/// Drives a run to its end, from wherever it is.
+///
+/// # Errors
+/// When the history cannot be kept. The run is where its row says, and can be driven again.
+pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>) -> Result<Driven> {
+    let errand = Arc::new(errand);
+    let store = &errand.site.store;
+    let mut jobs = store.jobs_of(errand.run.id).await?;
+    if jobs.is_empty() && errand.run.state == RunState::Snapshotting {
+        errand.site.trust(worker).await;
+        jobs = begin(worker, &errand, only).await?;
+    }
+    loop {
+        if !settle_all(worker, &errand, &jobs).await? {
+            return Ok(Driven::Stopped);
+        }
+        if !secure(worker, &errand).await? {
+            return Ok(Driven::Stopped);
+        }
+        jobs = store.jobs_of(errand.run.id).await?;
+        // The comparison of history and pool may have found that the pool forgot some of them.
+        if jobs.iter().any(|job| matches!(job.state, JobState::Queued | JobState::Intent | JobState::Calling | JobState::Taken)) {
+            store.advance_run(errand.run.id, RunState::Snapshotting).await?;
+            continue;
+        }
+        break;
+    }
+    let removed = if errand.run.observe { 0 } else { remove_all(worker, &errand, &jobs).await? };
+    if removed > 0 && !settle_removals(worker, &errand).await? {
+        return Ok(Driven::Stopped);
+    }
+    finish(worker, &errand).await.map(|run| Driven::Done(Box::new(run)))
+}
+
+/// Chooses the VMs and writes their jobs down.
+async fn begin(worker: &mut Worker, errand: &Arc<Errand>, only: Option<Vec<Uuid>>) -> Result<Vec<Job>> {
+    let chosen = selecting::choose(&errand.site, &errand.policy, only.as_deref());
+    for unmatched in &chosen.unmatched {
+        let text = format!("policy {}: {unmatched}", errand.policy.name);
+        let event = errand.site.event("selector-without-vm", Severity::Warning, text);
+        errand
+            .site
+            .note(crate::store::NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), ..event })
+            .await?;
+    }
+    let now = errand.site.now();
+    let jobs = chosen.vms.into_iter().map(|vm| new_job(errand, vm, now)).collect();
+    let jobs = errand.site.store.add_jobs(errand.run.id, jobs, now).await?;
+    if errand.run.observe {
+        return observe(errand, jobs).await;
+    }
+    if let Some(cause) = around::phase(worker, errand, Phase::BeforeRun, &errand.hook_context()).await? {
+        for job in &jobs {
+            errand.site.store.end_job(job.id, JobState::Failed, Some(cause.clone()), errand.site.now()).await?;
+        }
+    } else if errand.policy.retention.order == Order::PruneFirst {
+        for_each(worker, errand, &jobs, When::Ahead(errand.run.due_at)).await?;
+    }
+    Ok(errand.site.store.jobs_of(errand.run.id).await?)
+}
+
+fn new_job(errand: &Errand, vm: selecting::Chosen, now: DateTime<Utc>) -> NewJob {
+    let schedule = &errand.policy.schedule;
+    let claimed = errand.claimed();
+    let manual = errand.run.origin == Origin::Manual;
+    let place = Place::of(&errand.site.installation, &errand.policy.id, VmUuid(vm.uuid));
+    let not_before = if manual { now } else { schedule.start_of(&claimed, place) };
+    let next = schedule.next_after(errand.run.due_at.max(now)).filter(|_| !manual);
+    let longest = (claimed.base() + LONGEST).min(next.unwrap_or(DateTime::<Utc>::MAX_UTC));
+    let deadline = schedule.deadline_of(&claimed).unwrap_or(longest).max(not_before + TimeDelta::minutes(1));
+    NewJob { vm: vm.uuid, vm_name: vm.name, kind: kind_row(errand.policy.snapshot.kind.kind()), not_before, deadline, skip: None }
+}
+
+/// Only looks: what would be taken and removed is written down.
+async fn observe(errand: &Errand, jobs: Vec<Job>) -> Result<Vec<Job>> {
+    for job in &jobs {
+        let verdicts = prune::decide(&errand.site, &errand.policy, job.vm_uuid, When::Ahead(errand.run.due_at)).await?;
+        let gone: Vec<String> =
+            verdicts.removals().iter().map(|(held, reason)| format!("{} ({reason})", held.mark.snapshot)).collect();
+        let text = if gone.is_empty() { "would remove nothing".to_owned() } else { format!("would remove {}", gone.join(", ")) };
+        let cause = Cause::new("observed", format!("would take a {} snapshot; {text}", job.kind.as_str()));
+        errand.site.store.end_job(job.id, JobState::Observed, Some(cause), errand.site.now()).await?;
+    }
+    Ok(errand.site.store.jobs_of(errand.run.id).await?)
+}
+
+/// Drives all jobs side by side. False if the service stops.
+async fn settle_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<bool> {
+    let mut lines = JoinSet::new();
+    for id in jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.id) {
+        let (mut worker, errand) = (worker.fork(), Arc::clone(errand));
+        lines.spawn(async move { job::settle(&mut worker, &errand, id).await });
+    }
+    let mut all = true;
+    while let Some(line) = worker.wait(lines.join_next()).await {
+        match line {
+            Ok(settled) => all &= settled? == Settled::Yes,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    Ok(all && !errand.drain.is_cancelled())
+}
+
+/// Makes durable what was marked. False if the service stops.
+async fn secure(worker: &mut Worker, errand: &Errand) -> Result<bool> {
+    let site = &errand.site;
+    let mine: Vec<_> = site.store.jobs_of(errand.run.id).await?.into_iter().filter(|job| job.state == JobState::Marked).collect();
+    if mine.is_empty() {
+        return Ok(true);
+    }
+    site.store.advance_run(errand.run.id, RunState::Synchronising).await?;
+    let Some(ids) = synchronised(worker, errand).await? else { return Ok(!errand.drain.is_cancelled()) };
+    site.store.snapshots_durable(ids, site.now()).await?;
+    Ok(true)
+}
+
+/// Passes the barrier. The snapshots that are durable then; nothing if the pool may have forgotten some, which was looked at.
+async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec<SnapshotId>>> {
+    let site = &errand.site;
+    loop {
+        site.trust(worker).await;
+        let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
+        match worker.wait(site.barrier.pass()).await {
+            Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
+            Err(BarrierError::ServerRestarted) => {
+                // Whoever compares history and pool has to notice first.
+                site.trusted.send_replace(false);
+                site.trust(worker).await;
+                return Ok(None);
+            }
+            Err(error) => {
+                tracing::warn!(pool = %site.name(), error = %crate::xenapi::error::chain(&error), "the pool's database could not be synchronised; nothing is removed before it is");
+                let again = site.now() + site.pace.longest_retry;
+                if !errand.wait_until(worker, again).await {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Retention for every VM of the run whose snapshot is durable. How many snapshots went.
+async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<usize> {
+    errand.site.store.advance_run(errand.run.id, RunState::Removing).await?;
+    let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
+    let pruned = for_each(worker, errand, &ready, When::Now).await?;
+    for job in &ready {
+        errand.site.store.job_pruned(job.id, errand.site.now()).await?;
+    }
+    Ok(pruned.values().map(|pruned| pruned.removed).sum())
+}
+
+async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<HashMap<Uuid, Pruned>> {
+    let mut lines = JoinSet::new();
+    for job in jobs {
+        let (mut worker, errand, vm) = (worker.fork(), Arc::clone(errand), job.vm_uuid);
+        lines.spawn(async move {
+            let run = Some(errand.run.id);
+            prune::prune(&mut worker, &errand.site, &errand.policy, run, vm, when).await.map(|pruned| (vm, pruned))
+        });
+    }
+    let mut all = HashMap::new();
+    while let Some(line) = worker.wait(lines.join_next()).await {
+        match line {
+            Ok(pruned) => all.extend([pruned?]),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    Ok(all)
+}
+
+/// Makes durable what was removed. False if the service stops.
+async fn settle_removals(worker: &mut Worker, errand: &Errand) -> Result<bool> {
+    let site = &errand.site;
+    site.store.advance_run(errand.run.id, RunState::Settling).await?;
+    let done: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
+    if synchronised(worker, errand).await?.is_some() {
+        site.store.removals_settled(done, site.now()).await?;
+    }
+    Ok(!errand.drain.is_cancelled())
+}
+
+async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
+    let store = &errand.site.store;
+    for job in store.jobs_of(errand.run.id).await? {
+        if matches!(job.state, JobState::Durable | JobState::Pruned) {
+            let failed = after_failure(errand, &job).await?;
+            let state = if failed.is_some() { JobState::Failed } else { JobState::Done };
+            store.end_job(job.id, state, failed, errand.site.now()).await?;
+        }
+    }
+    let jobs = store.jobs_of(errand.run.id).await?;
+    let mut outcome = outcome(errand, &jobs);
+    let mut context = errand.hook_context();
+    context.outcome = Some(outcome.as_str().to_owned());
+    let mut cause = (outcome == Outcome::Empty)
+        .then(|| Cause::new("no-vm", "the policy selects no VM; `xensnap check` shows what it selects by"));
+    if !errand.run.observe
+        && let Some(failed) = around::phase(worker, errand, Phase::AfterRun, &context).await?
+    {
+        outcome = if outcome == Outcome::Succeeded { Outcome::Partial } else { outcome };
+        cause = Some(failed);
+    }
+    let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
+    say(errand, &run);
+    Ok(run)
+}
+
+/// Why a job failed although its snapshot is fine: what had to follow the snapshot did not work.
+async fn after_failure(errand: &Errand, job: &Job) -> Result<Option<Cause>> {
+    let name = around::after_note(job.id);
+    let Some(note) = errand.site.store.kept(&name).await? else { return Ok(None) };
+    errand.site.store.drop_note(&name).await?;
+    let text = |key: &str| note.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Some(Cause::new(text("code"), text("text"))))
+}
+
+fn outcome(errand: &Errand, jobs: &[Job]) -> Outcome {
+    let count = |state: JobState| jobs.iter().filter(|job| job.state == state).count();
+    let (done, failed) = (count(JobState::Done), count(JobState::Failed) + count(JobState::Unresolved));
+    match (done, failed) {
+        _ if errand.run.observe => Outcome::Observed,
+        _ if jobs.is_empty() => Outcome::Empty,
+        (_, 0) => Outcome::Succeeded,
+        (0, _) => Outcome::Failed,
+        _ => Outcome::Partial,
+    }
+}
+
+fn say(errand: &Errand, run: &Run) {
+    let fields = json!({ "done": run.done, "failed": run.failed, "skipped": run.skipped, "removed": run.removed });
+    let outcome = run.outcome.map_or("", |outcome| outcome.as_str());
+    tracing::info!(
+        pool = %errand.site.name(), policy = %errand.policy.name, run = %run.id, due = %run.due_at, %fields,
+        "run {outcome}: {} taken, {} failed, {} skipped, {} removed", run.done, run.failed, run.skipped, run.removed
+    );
+}

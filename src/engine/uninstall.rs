@@ -1,0 +1,312 @@
+//! Carrying out a removal: the snapshot's record, then each of its disks, then its memory image. Before anything is destroyed the pool
+//! is asked, in one look, whether every part is still what the plan says; afterwards each disk goes by itself, and each is looked at
+//! again when it is tried again. What is not provably the snapshot's own is spared.
+
+use uuid::Uuid;
+
+use super::admission::{Request, Turn};
+use super::error::{Effect, Result, Setback};
+use super::site::Site;
+use super::view;
+use super::worker::Worker;
+use crate::domain::id::{SrUuid, VdiUuid};
+use crate::domain::mark::{self, Ownership};
+use crate::domain::uninstall::{DiskFacts, ImageFacts, Link, belongings};
+use crate::store::{Cause, Part, PartState, Removal, RemovalState, Role};
+use crate::xenapi::calls;
+use crate::xenapi::failure::Kind;
+use crate::xenapi::records::{Vbd, Vdi, VdiType, Vm};
+use crate::xenapi::types::{Ref, Uuid as ServerUuid, Void};
+
+/// Whose removal it is, for the order of turns.
+pub type Queue = Request;
+
+/// How far a removal came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// Everything is gone.
+    Done,
+    /// The server refused for the moment; it is tried again later.
+    Waiting(Cause),
+    /// The pool shows something else than the plan: nothing was destroyed, and the plan was withdrawn.
+    Withdrawn(Cause),
+    /// Something stays, and trying again does not help.
+    Orphaned(Cause),
+}
+
+/// Carries out one try of a removal.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue) -> Result<Removed> {
+    let removal = site.store.begin_removal(removal.id, site.now()).await?;
+    let ended = match record_part(&removal) {
+        Some(part) if !matches!(part.state, PartState::Gone | PartState::Spared) => {
+            destroy_record(worker, site, &removal, part).await?
+        }
+        _ => Ok(Vec::new()),
+    };
+    let seen = match ended {
+        Ok(seen) => seen,
+        Err(stop) => return stopped(site, &removal, stop).await,
+    };
+    for part in removal.parts.iter().filter(|part| part.role != Role::Snapshot && part.state != PartState::Gone) {
+        if part.state == PartState::Spared {
+            continue;
+        }
+        let fresh = seen.iter().find(|(uuid, _)| *uuid == part.uuid).map(|(_, vdi)| vdi.clone());
+        if let Err(stop) = destroy_disk(worker, site, &removal, part, fresh, queue).await? {
+            return stopped(site, &removal, stop).await;
+        }
+    }
+    site.store.finish_removal(removal.id, site.now()).await?;
+    Ok(Removed::Done)
+}
+
+/// Why a try ends early.
+enum Stop {
+    /// Before anything was destroyed, because the pool shows something else.
+    Otherwise(Cause),
+    /// The server refused a call.
+    Refused(Setback),
+}
+
+impl From<Setback> for Stop {
+    fn from(setback: Setback) -> Self {
+        Self::Refused(setback)
+    }
+}
+
+type Try<T> = std::result::Result<T, Stop>;
+
+/// Disks that were looked at in this try, with their references.
+type Seen = Vec<(Uuid, Ref<Vdi>)>;
+
+fn record_part(removal: &Removal) -> Option<&Part> {
+    removal.parts.iter().find(|part| part.role == Role::Snapshot)
+}
+
+async fn stopped(site: &Site, removal: &Removal, stop: Stop) -> Result<Removed> {
+    let setback = match stop {
+        Stop::Otherwise(cause) => return withdrawn(site, removal, cause).await,
+        Stop::Refused(setback) => setback,
+    };
+    let passes = setback.may_pass() || matches!(setback.effect, Effect::Unknown | Effect::NeverLeft);
+    if passes && removal.tries < site.pace.removal_tries {
+        let next = site.now() + site.pace.pause(removal.tries);
+        site.store.postpone_removal(removal.id, next, setback.cause.clone()).await?;
+        return Ok(Removed::Waiting(setback.cause));
+    }
+    orphaned(site, removal, setback.cause).await
+}
+
+/// The record is there and is not to go: whatever an earlier try called had no effect.
+async fn withdrawn(site: &Site, removal: &Removal, cause: Cause) -> Result<Removed> {
+    if removal.parts.iter().any(|part| part.state == PartState::Gone) {
+        return orphaned(site, removal, cause).await;
+    }
+    for part in removal.parts.iter().filter(|part| part.state == PartState::Destroying) {
+        site.store.removal_part(removal.id, part.uuid, PartState::There, None, site.now()).await?;
+    }
+    site.store.withdraw_removal(removal.id, cause.clone(), site.now()).await?;
+    let text = format!("the snapshot {} stays: {}", removal.snapshot, cause.text);
+    site.note(site.event("withdrawn", crate::store::Severity::Warning, text)).await?;
+    Ok(Removed::Withdrawn(cause))
+}
+
+async fn orphaned(site: &Site, removal: &Removal, cause: Cause) -> Result<Removed> {
+    site.store.orphan_removal(removal.id, cause.clone(), site.now()).await?;
+    let text = format!("the snapshot {} cannot be removed: {}", removal.snapshot, cause.text);
+    site.note(site.event("orphan", crate::store::Severity::Error, text)).await?;
+    Ok(Removed::Orphaned(cause))
+}
+
+/// Looks at everything once, and destroys the record.
+async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, part: &Part) -> Result<Try<Seen>> {
+    let Some(reference) = view::vm_of(&site.inventory.read(), part.uuid) else {
+        site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+        return Ok(Ok(Vec::new()));
+    };
+    let seen = match look(worker, site, removal, &reference).await {
+        Ok(Some(seen)) => seen,
+        Ok(None) => {
+            site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+            return Ok(Ok(Vec::new()));
+        }
+        Err(stop) => return Ok(Err(stop)),
+    };
+    site.store.removal_part(removal.id, part.uuid, PartState::Destroying, None, site.now()).await?;
+    match destroy(worker, site, calls::vm::destroy(&reference), None).await {
+        Ok(()) => {}
+        Err(setback) if setback.kind == Kind::NotFound => {}
+        Err(setback) => {
+            if setback.effect == Effect::Refused {
+                let cause = Some(setback.cause.clone());
+                site.store.removal_part(removal.id, part.uuid, PartState::There, cause, site.now()).await?;
+            }
+            return Ok(Err(setback.into()));
+        }
+    }
+    site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+    Ok(Ok(seen))
+}
+
+/// The last look: the record and each disk, fresh from the server. `None`: the record is gone.
+async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &Ref<Vm>) -> Try<Option<Seen>> {
+    let record = match worker.call(&site.pool, calls::record(reference)).await {
+        Ok(record) => record,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(Stop::Refused(error.into())),
+    };
+    let planned: Vec<&Part> = removal.parts.iter().filter(|part| part.role != Role::Snapshot).collect();
+    let (ownership, drives) = {
+        let tables = site.inventory.read();
+        let ownership = mark::verify(&site.installation, &view::facts(&tables, site.uuid, &record));
+        let drives: Vec<Vbd> = record.vbds.iter().filter_map(|vbd| tables.get::<Vbd>(vbd)).map(|vbd| (**vbd).clone()).collect();
+        (ownership, drives)
+    };
+    if let Some(cause) = not_ours(&ownership) {
+        return Err(Stop::Otherwise(cause));
+    }
+    if let Some(reason) = record.blocked(&crate::xenapi::records::VmOperation::Destroy) {
+        return Err(Stop::Otherwise(Cause::new("blocked", format!("somebody forbade to destroy it: {reason}"))));
+    }
+    let mut seen = Vec::with_capacity(planned.len());
+    let mut disks = Vec::new();
+    let mut image = None;
+    for part in planned {
+        let Some((vdi, disk)) = read_disk(worker, site, part.uuid).await? else { continue };
+        let used_elsewhere = disk.vbds.iter().any(|vbd| !record.vbds.contains(vbd));
+        if part.role == Role::Suspend {
+            let others = *record.suspend_vdi != vdi || image_is_shared(site, reference, &vdi);
+            image = Some(ImageFacts {
+                vdi: VdiUuid(part.uuid),
+                is_suspend_image: disk.kind == VdiType::Suspend,
+                used_elsewhere: others || used_elsewhere,
+            });
+        } else {
+            let drive = drives.iter().find(|drive| drive.vdi == vdi);
+            let link = drive.map_or(Link::Recorded, |drive| if drive.has_disk() { Link::Disk } else { Link::NoDisk });
+            let (is_a_snapshot, managed) = (disk.is_a_snapshot, disk.managed);
+            disks.push(DiskFacts { vdi: VdiUuid(part.uuid), link, is_a_snapshot, managed, used_elsewhere });
+        }
+        seen.push((part.uuid, vdi));
+    }
+    let own = belongings(&disks, image).map_err(|refusal| Stop::Otherwise(Cause::new("not-its-own", refusal.to_string())))?;
+    seen.retain(|(uuid, _)| own.disks.contains(&VdiUuid(*uuid)) || own.image == Some(VdiUuid(*uuid)));
+    Ok(Some(seen))
+}
+
+/// Why a snapshot is not removed, whatever the plan says.
+fn not_ours(ownership: &Ownership) -> Option<Cause> {
+    match ownership {
+        Ownership::Ours(_) => None,
+        other => Some(Cause::new("not-ours", format!("it is not removed: {other}"))),
+    }
+}
+
+/// True if another VM or snapshot names the memory image too.
+fn image_is_shared(site: &Site, snapshot: &Ref<Vm>, image: &Ref<Vdi>) -> bool {
+    let tables = site.inventory.read();
+    tables.all::<Vm>().any(|(reference, vm)| reference != snapshot && *vm.suspend_vdi == *image)
+}
+
+async fn read_disk(worker: &mut Worker, site: &Site, uuid: Uuid) -> Try<Option<(Ref<Vdi>, Vdi)>> {
+    let known = site.inventory.read().by_uuid::<Vdi>(&ServerUuid::new(uuid)).map(|(reference, _)| reference.clone());
+    let Some(reference) = known else { return Ok(None) };
+    match worker.call(&site.pool, calls::record(&reference)).await {
+        Ok(record) => Ok(Some((reference, record))),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(Stop::Refused(error.into())),
+    }
+}
+
+/// Destroys one disk, in its storage's turn. `fresh`: it was looked at a moment ago, in this try.
+async fn destroy_disk(
+    worker: &mut Worker,
+    site: &Site,
+    removal: &Removal,
+    part: &Part,
+    fresh: Option<Ref<Vdi>>,
+    queue: &Queue,
+) -> Result<Try<()>> {
+    let reference = match fresh {
+        Some(reference) => reference,
+        None => match again(worker, site, part.uuid).await {
+            Ok(Again::Fine(reference)) => reference,
+            Ok(Again::Gone) => {
+                site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+                return Ok(Ok(()));
+            }
+            Ok(Again::Spare(cause)) => {
+                site.store.removal_part(removal.id, part.uuid, PartState::Spared, Some(cause), site.now()).await?;
+                return Ok(Ok(()));
+            }
+            Err(stop) => return Ok(Err(stop)),
+        },
+    };
+    let turn = turn(worker, site, &reference, queue).await;
+    site.store.removal_part(removal.id, part.uuid, PartState::Destroying, None, site.now()).await?;
+    match destroy(worker, site, calls::vdi::destroy(&reference), Some(turn)).await {
+        Ok(()) => {}
+        Err(setback) if setback.kind == Kind::NotFound => {}
+        Err(setback) => {
+            let state = if setback.may_pass() || setback.effect == Effect::Unknown { PartState::There } else { PartState::Stuck };
+            site.store.removal_part(removal.id, part.uuid, state, Some(setback.cause.clone()), site.now()).await?;
+            return Ok(Err(setback.into()));
+        }
+    }
+    site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+    Ok(Ok(()))
+}
+
+/// What a disk is when it is looked at again, the record being gone.
+enum Again {
+    Gone,
+    Spare(Cause),
+    Fine(Ref<Vdi>),
+}
+
+async fn again(worker: &mut Worker, site: &Site, uuid: Uuid) -> Try<Again> {
+    let Some((reference, disk)) = read_disk(worker, site, uuid).await? else { return Ok(Again::Gone) };
+    let image = disk.kind == VdiType::Suspend;
+    let named = image && site.inventory.read().all::<Vm>().any(|(_, vm)| *vm.suspend_vdi == reference);
+    let cause = if !disk.vbds.is_empty() || named {
+        "it is used by another VM by now"
+    } else if !disk.is_a_snapshot && !image {
+        "it is not a snapshot any more"
+    } else if !disk.managed {
+        "it is not managed by the storage's clients"
+    } else {
+        return Ok(Again::Fine(reference));
+    };
+    Ok(Again::Spare(Cause::new("not-its-own", cause)))
+}
+
+async fn turn(worker: &mut Worker, site: &Site, disk: &Ref<Vdi>, queue: &Queue) -> Turn {
+    let sr = {
+        let tables = site.inventory.read();
+        let disk = tables.get(disk);
+        disk.and_then(|disk| view::sr(&tables, &disk.sr)).map(|(sr, _)| sr)
+    };
+    let request = Request { srs: sr.into_iter().collect::<Vec<SrUuid>>(), ..queue.clone() };
+    let staged = worker.wait(site.admission.stage(request)).await;
+    worker.wait(staged.turn()).await
+}
+
+/// Calls, waits for the end, and passes the turn on.
+async fn destroy(
+    worker: &mut Worker,
+    site: &Site,
+    call: crate::xenapi::Call<Void>,
+    turn: Option<Turn>,
+) -> std::result::Result<(), Setback> {
+    let task = worker.wait(site.pool.start(call)).await?;
+    worker.wait(task.finish_then(Some(site.pace.call), move || drop(turn))).await?;
+    Ok(())
+}
+
+/// True once nothing more is done about a removal by itself.
+pub fn is_over(removal: &Removal) -> bool {
+    !removal.state.is_open() || removal.state == RemovalState::Orphaned
+}

@@ -1,0 +1,247 @@
+//! A simulated pool, a clock that the test moves, a history in a temporary folder, and the service between them.
+#![allow(dead_code, reason = "each scenario uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use xensnap::clock::{Clock, HandClock, SharedClock};
+use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
+use xensnap::domain::mark::{KEY, Mark};
+use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
+use xensnap::domain::retention::{Order, Rules};
+use xensnap::domain::schedule::Schedule;
+use xensnap::domain::selection::{Clause, Condition, Field, Selection};
+use xensnap::domain::zone::Zone;
+use xensnap::engine::admission::Limits;
+use xensnap::engine::site::Pace;
+use xensnap::simulator::Options;
+use xensnap::simulator::generate::{Recipe, generate};
+use xensnap::simulator::simulation::{Seat, Simulation};
+use xensnap::simulator::storage::timings::Timings;
+use xensnap::simulator::value::Ref;
+use xensnap::simulator::world::World;
+use xensnap::store::{Options as StoreOptions, Store};
+use xensnap::xenapi::Settings;
+
+/// A time of the form `2026-03-01T02:00:00Z`.
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// A policy that takes all VMs of a name, at these times, and keeps the newest so many.
+pub fn policy(id: &str, cron: &str, vms: &str, last: u32) -> Policy {
+    let name = Condition::parse(Field::Name, &[vms]).unwrap();
+    Policy {
+        id: id.parse().unwrap(),
+        name: id.to_owned(),
+        enabled: true,
+        observe: false,
+        priority: Priority::default(),
+        schedule: Schedule::new(vec![cron.parse().unwrap()], Zone::utc()).unwrap(),
+        selection: Selection { include: vec![Clause(vec![name])], ..Selection::default() },
+        snapshot: SnapshotSettings {
+            kind: WantedKind::Disk,
+            exclude_disks: Vec::new(),
+            name: "{vm} {policy} {due}".parse().unwrap(),
+            description: "taken by xensnap for policy {policy}, run {run}".parse().unwrap(),
+        },
+        hooks: Vec::new(),
+        retention: Retention {
+            rules: Rules::last(last),
+            order: Order::SnapshotFirst,
+            on_vm_deleted: Afterwards::Keep,
+            on_policy_removed: Afterwards::Keep,
+        },
+        limits: PolicyLimits::default(),
+    }
+}
+
+/// The same policy in another zone.
+pub fn in_zone(mut policy: Policy, cron: &str, zone: &str) -> Policy {
+    policy.schedule = Schedule::new(vec![cron.parse().unwrap()], Zone::named(zone).unwrap()).unwrap();
+    policy
+}
+
+pub struct Lab {
+    pub clock: HandClock,
+    pub simulation: Simulation,
+    pub folder: TempDir,
+    pub policies: Vec<Policy>,
+    pub installation: String,
+    pub pace: Pace,
+    daemon: Option<Running>,
+}
+
+struct Running {
+    handle: Handle,
+    task: JoinHandle<Result<(), DaemonError>>,
+}
+
+/// A snapshot of ours, as the pool shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub reference: Ref,
+    pub uuid: Uuid,
+    pub vm: String,
+    pub mark: Mark,
+}
+
+impl Lab {
+    /// A pool of this many plain VMs that takes no time, at noon of the first of March 2026.
+    pub async fn new(vms: usize, policies: Vec<Policy>) -> Self {
+        Self::at("2026-03-01T12:00:00Z", vms, policies).await
+    }
+
+    pub async fn at(start: &str, vms: usize, policies: Vec<Policy>) -> Self {
+        let recipe = Recipe { hosts: 2, vms, snapshots: Some(0), disk_size: Some(5 << 20), ..Recipe::default() };
+        let mut world = generate(&recipe, at(start));
+        world.storage.timings = Timings::instant();
+        Self::with(start, world, policies).await
+    }
+
+    pub async fn with(start: &str, mut world: World, policies: Vec<Policy>) -> Self {
+        let clock = HandClock::new(at(start));
+        let collect_every = Duration::from_secs(3600);
+        let options = Options { login_takes: Duration::ZERO, refusal_takes: Duration::ZERO, collect_every, ..Options::default() };
+        let seat = |host: Ref| Seat { host, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() };
+        let seats: Vec<Seat> = world.database.refs("host").into_iter().map(seat).collect();
+        for (n, seat) in seats.iter().enumerate() {
+            let _ = n;
+            let _ = world.database.set("host", &seat.host, "address", xensnap::simulator::value::Value::str("127.0.0.1"));
+        }
+        let shared: SharedClock = Arc::new(clock.clone());
+        let simulation = Simulation::start(options, shared, world, seats).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pace = Pace::default();
+        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, daemon: None }
+    }
+
+    fn plan(&self) -> Plan {
+        let addresses: Vec<xensnap::xenapi::Address> =
+            self.simulation.addresses().into_iter().map(|(_, address)| format!("http://{address}").parse().unwrap()).collect();
+        let mut settings = Settings::new("lab", addresses[0].clone(), "root", "xensnap".into());
+        settings.addresses = addresses;
+        // Nothing looks more often than it must: every look costs a test a millisecond.
+        settings.poll = Duration::from_secs(3600);
+        let hour = Duration::from_secs(3600);
+        let times = Times { chores_every: hour, requests_every: hour, look_every: hour, ..Times::default() };
+        let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
+        Plan {
+            installation: self.installation.parse().unwrap(),
+            pools: vec![PlannedPool { settings, limits }],
+            policies: self
+                .policies
+                .iter()
+                .map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() })
+                .collect(),
+            times,
+            pace: self.pace,
+        }
+    }
+
+    /// Starts the service, and waits until it knows the pool.
+    pub async fn start(&mut self) {
+        let opened =
+            Store::open(self.folder.path().join("history.sqlite"), &StoreOptions::default(), self.clock.now()).await.unwrap();
+        let clock: SharedClock = Arc::new(self.clock.clone());
+        let daemon = Daemon::new(opened, self.plan(), clock).await.unwrap();
+        let handle = daemon.handle();
+        let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
+        let mut sites = handle.sites();
+        self.daemon = Some(Running { handle, task });
+        for _ in 0..1000 {
+            if !sites.borrow_and_update().is_empty() {
+                self.clock.settle().await;
+                return;
+            }
+            self.clock.advance(Duration::from_millis(100)).await;
+        }
+        panic!("the pool was not reached");
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.daemon.as_ref().expect("the service runs").handle
+    }
+
+    pub fn store(&self) -> Store {
+        self.handle().store().clone()
+    }
+
+    /// Lets time pass until then.
+    pub async fn until(&self, to: &str) {
+        self.clock.advance_to(at(to)).await;
+    }
+
+    /// Lets time pass.
+    pub async fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds)).await;
+    }
+
+    /// Stops the service in order.
+    pub async fn stop(&mut self) {
+        let Some(running) = self.daemon.take() else { return };
+        running.handle.stop();
+        let mut task = running.task;
+        for _ in 0..10_000 {
+            if task.is_finished() {
+                (&mut task).await.unwrap().unwrap();
+                return;
+            }
+            self.clock.advance(Duration::from_millis(100)).await;
+        }
+        panic!("the service did not stop");
+    }
+
+    /// Every snapshot that carries a mark which is true of it.
+    pub fn snapshots(&self) -> Vec<Found> {
+        let shared = self.simulation.shared().expect("the server is up");
+        let mut found = shared.step(|world| {
+            let database = &world.database;
+            let snapshots = database.refs("VM").into_iter().filter(|vm| database.bool("VM", vm, "is_a_snapshot"));
+            let marked = snapshots.filter_map(|reference| {
+                let mark = Mark::decode(&database.map_text("VM", &reference, "other_config", KEY)?).ok()?;
+                let uuid: Uuid = database.text("VM", &reference, "uuid").parse().ok()?;
+                let vm = database.text("VM", &database.text("VM", &reference, "snapshot_of"), "name_label").to_string();
+                (mark.snapshot.0 == uuid).then_some(Found { reference, uuid, vm, mark })
+            });
+            marked.collect::<Vec<_>>()
+        });
+        found.sort_by_key(|found| (found.vm.clone(), found.mark.due_at, found.uuid));
+        found
+    }
+
+    /// The due times of our snapshots, by VM.
+    pub fn held(&self) -> BTreeMap<String, Vec<String>> {
+        let mut held: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for found in self.snapshots() {
+            held.entry(found.vm).or_default().push(found.mark.due_at.format("%m-%d %H:%M").to_string());
+        }
+        held
+    }
+
+    /// How many objects of a class the pool has.
+    pub fn count(&self, class: &str) -> usize {
+        self.simulation.shared().expect("the server is up").step(|world| world.database.count(class))
+    }
+
+    /// Names of the plain VMs.
+    pub fn vms(&self) -> Vec<String> {
+        self.simulation.shared().expect("the server is up").step(|world| {
+            let database = &world.database;
+            let plain = |vm: &Ref| {
+                !["is_a_template", "is_a_snapshot", "is_control_domain"].iter().any(|field| database.bool("VM", vm, field))
+            };
+            database
+                .refs("VM")
+                .iter()
+                .filter(|vm| plain(vm))
+                .map(|vm| database.text("VM", vm, "name_label").to_string())
+                .collect()
+        })
+    }
+}

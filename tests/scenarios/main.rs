@@ -1,0 +1,5 @@
+//! The whole service against a simulated pool over a real wire, on a hand-moved clock, with a real history: what a policy promises,
+//! the pool has, whatever happens meanwhile.
+
+mod lab;
+mod nights;
