@@ -66,12 +66,7 @@ pub async fn of(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<Vec<Held>> {
 }
 
 /// What the VM names as its snapshots, and what the history knows: the VM's own record may be an event behind its newest snapshot.
-fn in_pool<'a>(
-    site: &Site,
-    vm: Uuid,
-    policy: &PolicyId,
-    known: impl Iterator<Item = &'a Uuid>,
-) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
+fn in_pool<'a>(site: &Site, vm: Uuid, policy: &PolicyId, known: impl Iterator<Item = &'a Uuid>) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
     let tables = site.inventory.read();
     let Some(vm) = view::vm_of(&tables, vm) else { return Vec::new() };
     let known = known.filter_map(|uuid| tables.by_uuid::<Vm>(&ServerUuid::new(*uuid)));
