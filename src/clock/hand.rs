@@ -114,12 +114,13 @@ impl HandClock {
     }
 }
 
-/// Lets other tasks run: first by yielding, then by a moment of real time, which a socket on another thread needs.
+/// Lets other tasks run: mostly by yielding, and twice by a moment of real time, which a socket on another thread needs. Such a moment
+/// is a millisecond at least, and a simulated year has many of them.
 async fn breathe(quiet: u32) {
-    if quiet < QUIET_LOOKS / 2 {
-        tokio::task::yield_now().await;
-    } else {
+    if quiet % (QUIET_LOOKS / 2) == QUIET_LOOKS / 2 - 1 {
         tokio::time::sleep(Duration::from_micros(50)).await;
+    } else {
+        tokio::task::yield_now().await;
     }
 }
 

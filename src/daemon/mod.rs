@@ -63,6 +63,7 @@ pub struct Daemon {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
+    timekeeping: bool,
 }
 
 impl Daemon {
@@ -87,7 +88,22 @@ impl Daemon {
         store.see_policies(plan.seen(), clock.now()).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
-        Ok(Self { clock, store, plan: watch::Sender::new(Arc::new(plan)), stop, runs, sites: watch::Sender::new(Vec::new()) })
+        Ok(Self {
+            clock,
+            store,
+            plan: watch::Sender::new(Arc::new(plan)),
+            stop,
+            runs,
+            sites: watch::Sender::new(Vec::new()),
+            timekeeping: true,
+        })
+    }
+
+    /// Answers requests only: no slot is decided, so that a verb can do its work where no service runs.
+    #[must_use]
+    pub fn without_timekeeping(mut self) -> Self {
+        self.timekeeping = false;
+        self
     }
 
     /// A handle to steer it by.
@@ -115,8 +131,16 @@ impl Daemon {
             self.part(&parts, &failed, "keeper of a pool", keeper.run());
         }
         drop(arrive);
-        let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
-        self.part(&parts, &failed, "timekeeper", timekeeper.run());
+        if self.timekeeping {
+            let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
+            self.part(&parts, &failed, "timekeeper", timekeeper.run());
+        } else {
+            // Keepers hand their pool over and do not mind that nobody takes it.
+            let (stop, mut arrivals) = (self.stop.clone(), arrivals);
+            parts.spawn(async move {
+                tokio::select! { () = stop.cancelled() => (), () = async { while arrivals.recv().await.is_some() {} } => () }
+            });
+        }
         self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
         parts.close();
         let outcome = tokio::select! {

@@ -60,6 +60,8 @@ pub struct Times {
     pub chores_every: Duration,
     /// Requests of people are looked for this often.
     pub requests_every: Duration,
+    /// The longest sleep of the timekeeper: a wall clock that steps is noticed after this at the latest.
+    pub look_every: Duration,
     /// A pool's database is synchronised at most this often.
     pub synchronise_every: Duration,
 }
@@ -70,6 +72,7 @@ impl Default for Times {
             compare_every: Duration::from_secs(3600),
             chores_every: Duration::from_secs(60),
             requests_every: Duration::from_secs(2),
+            look_every: Duration::from_secs(30),
             synchronise_every: Duration::from_secs(60),
         }
     }

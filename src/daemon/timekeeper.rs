@@ -26,9 +26,6 @@ use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::store::{Claim, NewSlot, Origin, SlotState, Store};
 
-/// The longest sleep: the wall clock is looked at this often.
-const LOOK: Duration = Duration::from_secs(30);
-
 /// So many claims go into one transaction.
 const TOGETHER: usize = 500;
 
@@ -85,7 +82,8 @@ impl Timekeeper {
             self.decide().await?;
             let now = self.clock.now();
             let next = self.queue.peek().map(|Reverse((at, _))| (*at - now).to_std().unwrap_or_default());
-            let sleep = self.clock.sleep(next.unwrap_or(LOOK).min(LOOK));
+            let look = self.plan.borrow().times.look_every;
+            let sleep = self.clock.sleep(next.unwrap_or(look).min(look));
             let news = {
                 let (arrivals, plan, stop) = (&mut self.arrivals, &mut self.plan, &self.stop);
                 let news = async move {
@@ -171,7 +169,7 @@ impl Timekeeper {
             line.wake_at = agenda.wake_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
             if agenda.decisions.is_empty() && line.wake_at <= now {
                 // Nothing to decide and nothing to wait for: the expression has no next time.
-                line.wake_at = now + LOOK;
+                line.wake_at = now + Duration::from_secs(60);
             }
             self.queue.push(Reverse((line.wake_at, key.clone())));
             let slots = agenda.decisions.into_iter().map(|decision| Due {

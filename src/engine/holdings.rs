@@ -40,8 +40,8 @@ pub struct Held {
 /// # Errors
 /// When the history cannot be read or written.
 pub async fn of(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<Vec<Held>> {
-    let marked = in_pool(site, vm, policy);
     let rows = rows(site, vm, policy).await?;
+    let marked = in_pool(site, vm, policy, rows.keys());
     let mut held = Vec::with_capacity(marked.len());
     for (reference, record, mark) in marked {
         let row = match rows.get(&record.uuid.get()) {
@@ -65,10 +65,14 @@ pub async fn of(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<Vec<Held>> {
     Ok(held)
 }
 
-fn in_pool(site: &Site, vm: Uuid, policy: &PolicyId) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
+/// What the VM names as its snapshots, and what the history knows: the VM's own record may be an event behind its newest snapshot.
+fn in_pool<'a>(site: &Site, vm: Uuid, policy: &PolicyId, known: impl Iterator<Item = &'a Uuid>) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
     let tables = site.inventory.read();
     let Some(vm) = view::vm_of(&tables, vm) else { return Vec::new() };
-    let snapshots = tables.snapshots_of(&vm).into_iter().filter(|(_, snapshot)| snapshot.other_config.contains_key(mark::KEY));
+    let known = known.filter_map(|uuid| tables.by_uuid::<Vm>(&ServerUuid::new(*uuid)));
+    let mut snapshots: HashMap<Ref<Vm>, Arc<Vm>> = known.map(|(reference, record)| (reference.clone(), record.clone())).collect();
+    snapshots.extend(tables.snapshots_of(&vm));
+    let snapshots = snapshots.into_iter().filter(|(_, snapshot)| snapshot.other_config.contains_key(mark::KEY));
     let ours = snapshots.filter_map(|(reference, snapshot)| {
         match mark::verify(&site.installation, &view::facts(&tables, site.uuid, &snapshot)) {
             Ownership::Ours(mark) if mark.policy == *policy => Some((reference, snapshot, mark)),

@@ -24,7 +24,7 @@
 //! | `runs`, `jobs`, `attempts` | what is done about it |
 //! | `snapshots`, `removals` | what exists because of it, and what must go |
 //! | `events`, `approvals`, `notes`, `installation` | what people should know and have decided, and small facts |
-//! | `history`, `recovery` | questions: of people, of a daemon that starts |
+//! | `history`, `inspection`, `recovery` | questions: of people, about many things and about one; of a daemon that starts |
 //! | `retention`, `backup` | history's own retention, and copies |
 //!
 //! Time is always an argument: the store asks nobody what time it is.
@@ -38,6 +38,7 @@ mod error;
 mod events;
 mod history;
 mod ids;
+mod inspection;
 mod installation;
 mod jobs;
 mod lineage;

@@ -189,7 +189,7 @@ fn read(row: &Row) -> Result<Pool, Fault> {
     })
 }
 
-fn read_vm(row: &Row) -> Result<Vm, Fault> {
+pub(super) fn read_vm(row: &Row) -> Result<Vm, Fault> {
     Ok(Vm {
         id: row.id("id")?,
         pool: row.uuid("pool_uuid")?,

@@ -10,8 +10,6 @@ use super::error::CallError;
 use super::records::{Event, EventBatch, EventBatchSeed};
 use super::wire::Param;
 
-/// How long the server may hold a call for want of events.
-pub(super) const POLL: Duration = Duration::from_secs(30);
 /// How long the answer may take beyond that, in real time: the first answer of a large pool is work.
 const GRACE: Duration = Duration::from_secs(120);
 
@@ -90,7 +88,7 @@ impl EventCall {
     /// As [`EventCall::poll`] with the usual wait, collecting the events: for classes with few objects.
     pub(super) async fn poll_all(&mut self, core: &Arc<Core>) -> Result<(Polled, Vec<Event>), CallError> {
         let collected = Arc::new(Mutex::new(Vec::new()));
-        let polled = self.poll(core, POLL, || collect_into(&collected)).await?;
+        let polled = self.poll(core, core.settings.poll, || collect_into(&collected)).await?;
         Ok((polled, take(&collected)))
     }
 

@@ -38,6 +38,8 @@ pub struct Settings {
     pub address_map: BTreeMap<String, Address>,
     /// How long a call waits for a pool that is away, unless it says otherwise.
     pub patience: Duration,
+    /// How long a call for events waits at the server for something to happen, in time of the clock.
+    pub poll: Duration,
     /// Bounds on real input and output.
     pub timeouts: Timeouts,
     /// Bounds on what a server may make us read.
@@ -61,6 +63,7 @@ impl Settings {
             members: Vec::new(),
             address_map: BTreeMap::new(),
             patience: Duration::from_secs(300),
+            poll: Duration::from_secs(30),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             backoff: Backoff::default(),

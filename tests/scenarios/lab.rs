@@ -106,7 +106,8 @@ impl Lab {
 
     pub async fn with(start: &str, mut world: World, policies: Vec<Policy>) -> Self {
         let clock = HandClock::new(at(start));
-        let options = Options { login_takes: Duration::ZERO, refusal_takes: Duration::ZERO, ..Options::default() };
+        let collect_every = Duration::from_secs(3600);
+        let options = Options { login_takes: Duration::ZERO, refusal_takes: Duration::ZERO, collect_every, ..Options::default() };
         let seat = |host: Ref| Seat { host, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() };
         let seats: Vec<Seat> = world.database.refs("host").into_iter().map(seat).collect();
         for (n, seat) in seats.iter().enumerate() {
@@ -125,6 +126,10 @@ impl Lab {
             self.simulation.addresses().into_iter().map(|(_, address)| format!("http://{address}").parse().unwrap()).collect();
         let mut settings = Settings::new("lab", addresses[0].clone(), "root", "xensnap".into());
         settings.addresses = addresses;
+        // Nothing looks more often than it must: every look costs a test a millisecond.
+        settings.poll = Duration::from_secs(3600);
+        let hour = Duration::from_secs(3600);
+        let times = Times { chores_every: hour, requests_every: hour, look_every: hour, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
             installation: self.installation.parse().unwrap(),
@@ -134,7 +139,7 @@ impl Lab {
                 .iter()
                 .map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() })
                 .collect(),
-            times: Times::default(),
+            times,
             pace: self.pace,
         }
     }

@@ -10,13 +10,6 @@ async fn each_night_every_vm_has_its_snapshot_and_only_as_many_as_are_kept_stay(
     let before = (lab.count("VM"), lab.count("VBD"));
     lab.start().await;
     lab.until("2026-03-02T03:00:00Z").await;
-    let runs = lab.store().runs(RunFilter::default(), Page::first(10)).await.unwrap().rows;
-    for run in &runs {
-        println!("{run:?}");
-        for job in lab.store().jobs_of(run.id).await.unwrap() {
-            println!("   {} {:?} {:?}", job.vm_name, job.state, job.cause);
-        }
-    }
     assert_eq!(lab.snapshots().len(), vms);
     lab.until("2026-03-05T03:00:00Z").await;
     let held = lab.held();

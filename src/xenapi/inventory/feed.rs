@@ -10,7 +10,7 @@ use super::tables::Tables;
 use super::{Change, Follows, Shared, reading};
 use crate::clock::Hold;
 use crate::xenapi::error::{CallError, Problem, chain};
-use crate::xenapi::events::{self, EventCall, POLL, Polled};
+use crate::xenapi::events::{self, EventCall, Polled};
 use crate::xenapi::records::{Event, EventBatch, EventClass, EventOperation};
 
 /// The wait of a call that only compares counts once more.
@@ -76,7 +76,7 @@ impl Feed {
         let aside = Arc::new(Mutex::new(Tables::default()));
         let shared = Arc::clone(&self.shared);
         let core = Arc::clone(&shared.core);
-        let polled = self.call.poll(&core, POLL, || build(&shared, &aside)).await?;
+        let polled = self.call.poll(&core, core.settings.poll, || build(&shared, &aside)).await?;
         let Polled::Batch { batch, .. } = polled else { return Ok(()) };
         let new = std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
         tracing::debug!(pool = %core.settings.name, events = batch.events, "the inventory was read");
@@ -92,7 +92,7 @@ impl Feed {
     async fn next_batch(&mut self) -> Result<(), CallError> {
         let collected = Arc::new(Mutex::new(Vec::new()));
         let core = Arc::clone(&self.shared.core);
-        let wait = if self.doubts > 0 { AGAIN } else { POLL };
+        let wait = if self.doubts > 0 { AGAIN } else { core.settings.poll };
         let polled = self.call.poll(&core, wait, || events::collect_into(&collected)).await?;
         let Polled::Batch { batch, .. } = polled else { return Ok(()) };
         let changes = self.shared.apply(events::take(&collected));

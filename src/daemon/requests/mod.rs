@@ -1,22 +1,22 @@
 //! What people asked for while the service runs: verbs write a request into the history, the service answers there. The history is
 //! what both have open anyway, and whoever may write it may ask. A request is answered once, also over a restart.
 
+mod explain;
+mod policies;
+mod snapshots;
+
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Handle;
-use super::runs::{Start, only_note, only_value};
 use crate::clock::SharedClock;
 use crate::engine::error::Result;
-use crate::engine::prune::{self, When};
-use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::engine::{holdings, late};
-use crate::store::{self, Claim, NewSlot, Origin, SlotState, Store};
+use crate::store::{self, Store};
 
 const ASKED: &str = "request/";
 const ANSWERED: &str = "reply/";
@@ -46,13 +46,62 @@ pub enum Ask {
         /// The policy's id.
         policy: String,
     },
+    /// What a run of a policy would take and remove; nothing is done.
+    Preview {
+        /// The policy's id.
+        policy: String,
+        /// Only these VMs; empty for all that it selects.
+        vms: Vec<Uuid>,
+        /// Only what retention would remove now.
+        prune: bool,
+    },
+    /// Agree to the pruning that a policy waits for.
+    Approve {
+        /// The policy's id.
+        policy: String,
+        /// Who agrees.
+        by: String,
+    },
+    /// Why a VM or snapshot is treated as it is.
+    Explain {
+        /// A uuid, or the name of a VM.
+        subject: String,
+    },
+    /// A snapshot stays until then.
+    Pin {
+        /// The snapshot.
+        snapshot: Uuid,
+        /// Until when.
+        until: DateTime<Utc>,
+        /// Why.
+        reason: String,
+    },
+    /// Retention decides about a snapshot again.
+    Unpin {
+        /// The snapshot.
+        snapshot: Uuid,
+    },
+    /// Snapshots of others become a policy's.
+    Adopt {
+        /// The policy's id.
+        policy: String,
+        /// The snapshots.
+        snapshots: Vec<Uuid>,
+    },
+    /// Snapshots of ours become somebody else's.
+    Release {
+        /// The snapshots.
+        snapshots: Vec<Uuid>,
+        /// The installation that gets them; nobody if there is none.
+        to: Option<String>,
+    },
 }
 
 /// What the service answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
-    /// Slots that were claimed: their runs can be followed in the history.
-    pub slots: Vec<i64>,
+    /// Slots that were claimed, by policy, pool and due time: their runs can be followed in the history.
+    pub slots: Vec<(String, Uuid, DateTime<Utc>)>,
     /// One sentence for each thing that was or was not done.
     pub lines: Vec<String>,
     /// True if something could not be done.
@@ -102,72 +151,25 @@ pub(super) async fn serve(handle: Handle) -> Result<()> {
 }
 
 async fn answer(worker: &mut Worker, handle: &Handle, value: &Value) -> Result<Reply> {
-    let Ok(request) = serde_json::from_value::<Request>(value.clone()) else {
-        return Ok(refusal("the request was not understood; the service and the verb are of different versions".to_owned()));
+    let Ok(Request { ask, .. }) = serde_json::from_value::<Request>(value.clone()) else {
+        return Ok(refusal("the request was not understood; the service and the verb are of different versions"));
     };
-    let (Ask::Run { policy: id, .. } | Ask::Prune { policy: id }) = &request.ask;
-    let plan = handle.plan();
-    let Some(assigned) = plan.find(id) else { return Ok(refusal(format!("the running service has no policy {id}; reload it"))) };
-    let sites: Vec<SharedSite> = handle.sites.borrow().iter().filter(|site| assigned.applies_to(site.name())).cloned().collect();
+    let sites = handle.sites.borrow().clone();
     if sites.is_empty() {
-        return Ok(refusal("none of the policy's pools is reached now; `xensnap doctor` says why".to_owned()));
+        return Ok(refusal("no pool is reached now; `xensnap doctor` says why"));
     }
-    let mut reply = Reply::default();
-    for site in sites {
-        match &request.ask {
-            Ask::Run { vms, .. } => run(handle, &site, assigned, vms, &mut reply).await?,
-            Ask::Prune { .. } => prune_now(worker, &site, assigned, &mut reply).await?,
-        }
+    match &ask {
+        Ask::Run { policy, .. }
+        | Ask::Prune { policy }
+        | Ask::Preview { policy, .. }
+        | Ask::Approve { policy, .. }
+        | Ask::Adopt { policy, .. } => policies::answer(worker, handle, &sites, policy, &ask).await,
+        Ask::Explain { subject } => explain::answer(handle, &sites, subject).await,
+        Ask::Pin { snapshot, .. } | Ask::Unpin { snapshot } => snapshots::pinned(worker, &sites, *snapshot, &ask).await,
+        Ask::Release { snapshots, to } => snapshots::release(worker, &sites, snapshots, to.as_deref()).await,
     }
-    Ok(reply)
 }
 
-fn refusal(line: String) -> Reply {
-    Reply { lines: vec![line], failed: true, ..Reply::default() }
-}
-
-async fn run(handle: &Handle, site: &SharedSite, assigned: &super::Assigned, vms: &[Uuid], reply: &mut Reply) -> Result<()> {
-    let policy = &assigned.policy;
-    if let Some(running) = handle.runs.running(&policy.id, site.uuid.0) {
-        reply.failed = true;
-        reply
-            .lines
-            .push(format!("{}: the run of slot {running} of this policy still works; ask again when it has ended", site.name()));
-        return Ok(());
-    }
-    let due_at = handle.clock.now().trunc_subsecs(6);
-    if !vms.is_empty() {
-        handle.store.keep(&only_note(policy.id.as_str(), site.uuid.0, due_at), &only_value(vms), due_at).await?;
-    }
-    let slot = NewSlot {
-        policy: policy.id.to_string(),
-        pool: site.uuid.0,
-        due_at,
-        origin: Origin::Manual,
-        state: SlotState::Claimed,
-        reason: "manual".to_owned(),
-        detail: "a person asked for it".to_owned(),
-    };
-    if let Claim::Won(slot) = handle.store.claim(slot, due_at).await? {
-        handle.runs.start(site, policy, due_at, Start::Slot(slot));
-        reply.slots.push(slot.0);
-        reply.lines.push(format!("{}: a run was started", site.name()));
-    }
-    Ok(())
-}
-
-async fn prune_now(worker: &mut Worker, site: &SharedSite, assigned: &super::Assigned, reply: &mut Reply) -> Result<()> {
-    let policy = &assigned.policy;
-    late::secure_all(worker, site).await?;
-    for vm in holdings::vms_of(site, &policy.id) {
-        let pruned = prune::prune(worker, site, policy, None, vm.0, When::Now).await?;
-        if pruned != prune::Pruned::default() {
-            reply.lines.push(format!("{}: VM {vm}: {} removed", site.name(), pruned.removed));
-        }
-        reply.lines.extend(pruned.left);
-        if pruned.awaits_approval {
-            reply.lines.push(format!("VM {vm}: a person has to agree first (`xensnap prune {} --approve`)", policy.id));
-        }
-    }
-    late::secure_all(worker, site).await
+fn refusal(line: impl Into<String>) -> Reply {
+    Reply { lines: vec![line.into()], failed: true, ..Reply::default() }
 }

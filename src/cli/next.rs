@@ -1,0 +1,179 @@
+//! `xensnap next`: the coming slots, as `systemctl list-timers` shows timers.
+
+mod coming;
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+
+use super::lookup::{Names, suggestion};
+use super::out::say;
+use super::reading::Reading;
+use super::view::shapes::{NamedShape, PolicyShape};
+use super::view::{Cell, Column, NOTHING, Table, Times, Tone, print_json, rough};
+use crate::domain::policy::Policy;
+use coming::{Coming, Past, Prospect, coming};
+
+/// Shows when each policy fires next, in its own time zone, and what will become of that slot.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// So many slots of each policy
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    /// Only of this policy
+    #[arg(long, value_name = "ID|NAME")]
+    policy: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+const EXAMPLES: &str = "Columns:
+  NEXT, LEFT    the coming slot, and how long until then
+  LAST, PASSED  the newest slot that was decided, whatever became of it, and how long ago that was
+
+Examples:
+  xensnap next --policy nightly --count 14     two weeks of one policy, with its blackouts";
+
+/// Lists.
+///
+/// # Errors
+/// When the configuration or the history cannot be read, or no policy is called so.
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let times = args.reading.times();
+    let sources = args.reading.configured()?;
+    let policies = sources.policies.as_deref().unwrap_or_default();
+    let chosen = chosen(policies, args.policy.as_deref())?;
+    let (past, names) = match sources.store_if_any().await? {
+        Some(store) => (Past::new(store.cursors().await?, store.unfinished_runs().await?), Names::of(&store).await?),
+        None => (Past::default(), Names::default()),
+    };
+    let coming = coming(chosen, &past, times.now, args.count.into());
+    if args.reading.json() {
+        let slots = coming.iter().map(|coming| SlotShape::of(coming, &names)).collect();
+        print_json(times.now, &Next { slots })?;
+    } else if coming.is_empty() {
+        say!("There are no policies. `xensnap check` says which files were read.");
+    } else {
+        table(&coming, &names, &times, args.reading.utc()).print(&args.reading.screen());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen<'a>(policies: &'a [Policy], wanted: Option<&str>) -> anyhow::Result<Vec<&'a Policy>> {
+    let Some(wanted) = wanted else { return Ok(policies.iter().collect()) };
+    let by_id = policies.iter().find(|policy| policy.id.as_str() == wanted);
+    match by_id.or_else(|| policies.iter().find(|policy| policy.name == wanted)) {
+        Some(policy) => Ok(vec![policy]),
+        None => {
+            let known = policies.iter().flat_map(|policy| [policy.id.as_str(), policy.name.as_str()]);
+            anyhow::bail!("the configuration has no policy \"{wanted}\"{}", suggestion(wanted, known))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Next {
+    slots: Vec<SlotShape>,
+}
+
+/// A slot to come.
+#[derive(Debug, Serialize)]
+struct SlotShape {
+    policy: PolicyShape,
+    /// Null where the daemon has not begun to count.
+    pool: Option<NamedShape>,
+    /// The zone of the policy.
+    zone: String,
+    due_at: Option<DateTime<Utc>>,
+    /// The newest slot that was decided; null for all but the first of a policy and pool.
+    last_due_at: Option<DateTime<Utc>>,
+    /// `runs`, `skipped-closed`, `waits`, `disabled`, `never`, or the code that a slot that is due will get.
+    prospect: &'static str,
+    note: Option<String>,
+}
+
+impl SlotShape {
+    fn of(coming: &Coming<'_>, names: &Names) -> Self {
+        Self {
+            policy: PolicyShape { id: coming.policy.id.to_string(), name: coming.policy.name.clone() },
+            pool: coming.pool.map(|pool| NamedShape::pool(pool, names)),
+            zone: coming.policy.schedule.zone().name().to_owned(),
+            due_at: coming.due_at,
+            last_due_at: coming.last,
+            prospect: coming.prospect.word(),
+            note: note(coming, true).map(|(_, note)| note),
+        }
+    }
+}
+
+fn table(coming: &[Coming<'_>], names: &Names, times: &Times, utc: bool) -> Table {
+    let columns = [
+        Column::left("NEXT"),
+        Column::right("LEFT"),
+        Column::left("LAST").extra().if_any(),
+        Column::right("PASSED").if_any(),
+        Column::left("POLICY").cut(8),
+        if names.one_pool() { Column::left("POOL").extra().if_any() } else { Column::left("POOL").cut(6).if_any() },
+    ];
+    let mut table = Table::new(columns).remarks("NOTE");
+    for each in coming {
+        let at = |at: DateTime<Utc>| moment(each.policy, at, utc);
+        let cells: [Cell; 6] = [
+            each.due_at.map_or_else(|| NOTHING.to_owned(), at).into(),
+            left(each.due_at, times),
+            before(each, at).into(),
+            before(each, |last| times.distance(last)).into(),
+            (&each.policy.name).into(),
+            each.pool.map_or_else(|| NOTHING.to_owned(), |pool| names.pool(pool)).into(),
+        ];
+        table.row(cells, note(each, utc).map(|(tone, note)| Cell::toned(tone, note)));
+    }
+    table
+}
+
+/// What is said of the slot before: nothing but once for each policy and pool.
+fn before(coming: &Coming<'_>, say: impl FnOnce(DateTime<Utc>) -> String) -> String {
+    match coming.last {
+        Some(last) => say(last),
+        None if coming.first => NOTHING.to_owned(),
+        None => String::new(),
+    }
+}
+
+/// A time in the policy's zone, or in UTC if that was asked for.
+fn moment(policy: &Policy, at: DateTime<Utc>, utc: bool) -> String {
+    let format = if at.timestamp() % 60 == 0 { "%a %Y-%m-%d %H:%M %Z" } else { "%a %Y-%m-%d %H:%M:%S %Z" };
+    let local = if utc { None } else { policy.schedule.zone().format(at, format) };
+    local.unwrap_or_else(|| at.format(&format.replace("%Z", "UTC")).to_string())
+}
+
+fn left(due: Option<DateTime<Utc>>, times: &Times) -> Cell {
+    match due {
+        None => NOTHING.into(),
+        Some(at) if at > times.now => rough(at - times.now).into(),
+        Some(_) => Cell::toned(Tone::Strong, "due"),
+    }
+}
+
+/// What is not as one would expect.
+fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
+    let policy = coming.policy;
+    match &coming.prospect {
+        Prospect::Skipped(closure) => Some((Tone::Doubt, format!("will be skipped: {closure}"))),
+        Prospect::Due(verdict, before) => {
+            let others = if *before == 0 { String::new() } else { format!("; {before} before it do not run") };
+            Some((Tone::Doubt, format!("the daemon has not looked yet: {verdict}{others}")))
+        }
+        Prospect::Waits(until) => Some((Tone::Doubt, format!("late, and closed until {}", moment(policy, *until, utc)))),
+        Prospect::Disabled => Some((Tone::Faint, "disabled".to_owned())),
+        Prospect::Never => Some((Tone::Doubt, "no time matches any more".to_owned())),
+        Prospect::Runs if coming.pool.is_none() && coming.first => {
+            Some((Tone::Faint, "the daemon has not seen this policy yet".to_owned()))
+        }
+        Prospect::Runs if policy.observe => Some((Tone::Faint, "observes only".to_owned())),
+        Prospect::Runs => None,
+    }
+}

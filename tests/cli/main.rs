@@ -1,0 +1,12 @@
+//! The binary as a person and a program see it: what verbs print at two widths and as JSON, what they say when they cannot, and with
+//! which exit code. `SNAPSHOTS=overwrite cargo test --test cli` writes what is expected anew; look at it before it is committed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what failed by panicking")]
+
+mod errors;
+mod help;
+mod history;
+mod json;
+mod next;
+mod show;
+mod snapshots;
+mod world;
