@@ -139,6 +139,7 @@ impl Keeper {
             admission: Admission::new(self.pool.limits),
             pace: plan.pace,
             compared: watch::Sender::new(None),
+            said: std::sync::Mutex::default(),
         }
     }
 

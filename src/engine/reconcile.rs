@@ -19,8 +19,11 @@ use super::worker::Worker;
 use crate::domain::mark::{Detachment, Mark, Ownership};
 use crate::store::{Cause, JobId, NewSlot, Origin, RunId, Severity, SlotState, Snapshot, SnapshotState};
 use crate::xenapi::calls;
-use crate::xenapi::records::{Sr, Vm};
+use crate::xenapi::records::{Sr, Vdi, Vm};
 use crate::xenapi::types::{Ref, Uuid as ServerUuid};
+
+/// So long after a scan its events may still be on their way.
+const TOLD: Duration = Duration::from_secs(2);
 
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     let rows = site.store.present_snapshots(site.uuid.0).await?;
     if doubt == Doubt::Server {
         scan(worker, site, &rows).await;
+        worker.sleep(TOLD).await;
         site.shows_the_present(worker, Duration::from_secs(300)).await;
     }
     let mut findings = Findings::default();
@@ -139,9 +143,28 @@ async fn missing(
     );
     site.store.snapshot_vanished(row.id, Cause::new(code, text.clone()), site.now()).await?;
     site.note(site.event("vanished", Severity::Warning, text)).await?;
+    left_behind(site, row).await?;
     findings.vanished.push(row.uuid);
     let is_newest = newest.get(&(row.vm_uuid, row.policy.as_str())) == Some(&row.due_at);
     Ok(row.job.filter(|_| by_server && is_newest && row.state != SnapshotState::Detached))
+}
+
+/// Disks of a snapshot whose record is gone. They prove nothing about themselves any more, and a restored pool database may name them
+/// again, so they are only listed.
+async fn left_behind(site: &Site, row: &Snapshot) -> Result<()> {
+    let there = |disk: &&crate::store::Disk| site.inventory.read().by_uuid::<Vdi>(&ServerUuid::new(disk.vdi)).is_some();
+    let left: Vec<String> = row.disks.iter().filter(there).map(|disk| disk.vdi.to_string()).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the snapshot {} of {} is gone, and its disks {} are still on the storage and belong to nobody; destroy them by hand (`xe \
+         vdi-destroy uuid=...`) once no restored pool database can name them",
+        row.uuid,
+        row.vm_name,
+        left.join(", ")
+    );
+    Ok(site.note(site.event("left-behind", Severity::Warning, text)).await?)
 }
 
 /// A snapshot of the pool that carries a value under our key.

@@ -22,7 +22,7 @@ use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
 use crate::domain::retention::Order;
 use crate::domain::schedule::Place;
-use crate::store::{Cause, Job, JobState, NewJob, Origin, Outcome, Run, RunState, Severity, SnapshotId};
+use crate::store::{Cause, Job, JobState, NewEvent, NewJob, Origin, Outcome, Removal, Run, RunState, Severity, SnapshotId};
 
 /// How far a run was driven.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ pub enum Driven {
 
 /// How long a run may still start jobs when its policy does not say so: until the next slot, and a day at most.
 const LONGEST: TimeDelta = TimeDelta::days(1);
+
+/// So often a run waits for removals that the server refused for the moment; what is left then is tried again without it.
+const REMOVED_AGAIN: u32 = 3;
 
 /// Drives a run to its end, from wherever it is.
 ///
@@ -75,13 +78,12 @@ pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>)
 /// Chooses the VMs and writes their jobs down.
 async fn begin(worker: &mut Worker, errand: &Arc<Errand>, only: Option<Vec<Uuid>>) -> Result<Vec<Job>> {
     let chosen = selecting::choose(&errand.site, &errand.policy, only.as_deref());
-    for unmatched in &chosen.unmatched {
+    let unmatched = chosen.unmatched.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if errand.site.is_news(&errand.policy.id, &unmatched) && !unmatched.is_empty() {
         let text = format!("policy {}: {unmatched}", errand.policy.name);
         let event = errand.site.event("selector-without-vm", Severity::Warning, text);
-        errand
-            .site
-            .note(crate::store::NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), ..event })
-            .await?;
+        let policy = Some(errand.policy.id.to_string());
+        errand.site.note(NewEvent { run: Some(errand.run.id), policy, ..event }).await?;
     }
     let now = errand.site.now();
     let jobs = chosen.vms.into_iter().map(|vm| new_job(errand, vm, now)).collect();
@@ -160,7 +162,11 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
     loop {
         let Some(known) = site.trust(worker).await else { return Ok(None) };
         let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
-        match worker.wait(site.barrier.pass_since(known)).await {
+        let passed = async {
+            tokio::select! { () = errand.drain.cancelled() => None, passed = site.barrier.pass_since(known) => Some(passed) }
+        };
+        let Some(passed) = worker.wait(passed).await else { return Ok(None) };
+        match passed {
             Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.
@@ -190,18 +196,35 @@ async fn advance(errand: &Errand, next: RunState) -> Result<()> {
 /// Ends what an earlier life began to remove, then retention for every VM of the run whose snapshot is durable.
 async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<()> {
     advance(errand, RunState::Removing).await?;
+    go_on_removing(worker, errand).await?;
+    let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
+    for_each(worker, errand, &ready, When::Now).await?;
+    for _ in 0..REMOVED_AGAIN {
+        let waiting = go_on_removing(worker, errand).await?;
+        match waiting {
+            Some(next) if errand.wait_until(worker, next).await => {}
+            _ => break,
+        }
+    }
+    for job in &ready {
+        errand.site.store.job_pruned(job.id, errand.site.now()).await?;
+    }
+    Ok(())
+}
+
+/// One more try of every removal of this run that is open and due. When the next of those that are left is due.
+async fn go_on_removing(worker: &mut Worker, errand: &Errand) -> Result<Option<DateTime<Utc>>> {
     let site = &errand.site;
-    let open = site.store.open_removals(site.uuid.0).await?;
-    for removal in open.into_iter().filter(|removal| removal.run == Some(errand.run.id)) {
+    for removal in open_removals(errand).await?.into_iter().filter(|removal| removal.next_try <= site.now()) {
         site.trust(worker).await;
         uninstall::carry_out(worker, site, &removal, &prune::queue(&errand.policy)).await?;
     }
-    let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
-    for_each(worker, errand, &ready, When::Now).await?;
-    for job in &ready {
-        site.store.job_pruned(job.id, site.now()).await?;
-    }
-    Ok(())
+    Ok(open_removals(errand).await?.iter().map(|removal| removal.next_try).min())
+}
+
+async fn open_removals(errand: &Errand) -> Result<Vec<Removal>> {
+    let open = errand.site.store.open_removals(errand.site.uuid.0).await?;
+    Ok(open.into_iter().filter(|removal| removal.run == Some(errand.run.id)).collect())
 }
 
 async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<()> {

@@ -1,6 +1,7 @@
 //! One pool with all that is needed to work on it. Whoever works on a pool has one of these and nothing global.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use super::admission::Admission;
 use super::barrier::Barrier;
 use super::worker::Worker;
 use crate::clock::SharedClock;
-use crate::domain::id::{InstallationId, PoolUuid};
+use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
 use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::EventClass;
@@ -91,6 +92,8 @@ pub struct Site {
     /// With which life of the server the history agrees; nothing while they have not been compared since the server may have
     /// forgotten something: then nothing is removed.
     pub compared: watch::Sender<Option<Incarnation>>,
+    /// What was said of each policy's selection, so that it is said again only when it changes.
+    pub said: Mutex<HashMap<PolicyId, String>>,
 }
 
 impl Site {
@@ -179,6 +182,12 @@ impl Site {
     /// Whether the server that we are logged in to now is still this one, so that it cannot have forgotten anything since.
     fn answers_as(&self, known: &Incarnation) -> bool {
         self.pool.incarnation().is_some_and(|now| now.number == known.number || now.is_same_server(known))
+    }
+
+    /// True if this was not said of the policy's selection before, or something else was since.
+    pub fn is_news(&self, policy: &PolicyId, text: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(policy.clone(), text.to_owned()).as_deref() != Some(text)
     }
 
     /// An event about this pool.

@@ -2,5 +2,7 @@
 //! the pool has, whatever happens meanwhile.
 
 mod crash;
+mod forgetting;
+mod frugal;
 mod lab;
 mod nights;

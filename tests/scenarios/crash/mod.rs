@@ -4,7 +4,9 @@
 //! One pool lives through many hours, and in each the service dies one step later than in the one before.
 
 mod bench;
+mod doubt;
 mod life;
+mod stopping;
 
 use std::time::Duration;
 
