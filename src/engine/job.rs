@@ -157,15 +157,31 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
 /// Writes down how an attempt went.
 async fn take_in(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, went: Went) -> Result<Step> {
     match went {
-        Went::Taken(snapshot) => {
-            if attempt::record(worker, &errand.site, job, attempt.id, kind, &snapshot).await?.is_none() {
-                errand.site.store.call_unresolved(attempt.id, unseen(), errand.site.now()).await?;
-            }
-            Ok(Step::Again)
-        }
+        Went::Taken(snapshot) => taken(worker, errand, job, attempt, kind, &snapshot).await,
         Went::Not(setback) => refused(errand, job, attempt, &setback).await,
         Went::Doubtful(_) => doubt(worker, errand, job).await,
     }
+}
+
+/// Writes down what was taken, once it can be seen.
+async fn taken(
+    worker: &mut Worker,
+    errand: &Errand,
+    job: &Job,
+    attempt: &Attempt,
+    kind: Kind,
+    snapshot: &Ref<Vm>,
+) -> Result<Step> {
+    match attempt::record(worker, &errand.site, job, attempt.id, kind, snapshot).await? {
+        Some(_) => Ok(Step::Again),
+        None => unresolved(errand, job, attempt, unseen()).await,
+    }
+}
+
+async fn unresolved(errand: &Errand, job: &Job, attempt: &Attempt, cause: Cause) -> Result<Step> {
+    errand.site.note_of_job(job, "unresolved", &cause).await?;
+    errand.site.store.call_unresolved(attempt.id, cause, errand.site.now()).await?;
+    Ok(Step::Again)
 }
 
 async fn refused(errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
@@ -188,18 +204,8 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
             let again = errand.site.now() + errand.site.pace.longest_retry;
             Ok(if errand.wait_until(worker, again).await { Step::Again } else { Step::Stopped })
         }
-        Went::Doubtful(setback) => {
-            let cause = attempt::unresolved(&setback);
-            errand.site.note_of_job(job, "unresolved", &cause).await?;
-            errand.site.store.call_unresolved(attempt.id, cause, errand.site.now()).await?;
-            Ok(Step::Again)
-        }
-        Went::Taken(snapshot) => {
-            if attempt::record(worker, &errand.site, job, attempt.id, kind, &snapshot).await?.is_none() {
-                errand.site.store.call_unresolved(attempt.id, unseen(), errand.site.now()).await?;
-            }
-            Ok(Step::Again)
-        }
+        Went::Doubtful(setback) => unresolved(errand, job, &attempt, attempt::unresolved(&setback)).await,
+        Went::Taken(snapshot) => taken(worker, errand, job, &attempt, kind, &snapshot).await,
         Went::Not(setback) => refused(errand, job, &attempt, &setback).await,
     }
 }

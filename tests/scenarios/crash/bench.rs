@@ -34,9 +34,9 @@ pub struct Bench {
     counts: Option<[usize; 3]>,
 }
 
-/// A pool with a few snapshots of other tools.
+/// A small pool with VMs of one, two and three disks, and snapshots of other tools.
 pub fn world(timings: Timings) -> World {
-    let recipe = Recipe { hosts: 2, vms: 30, snapshots: Some(4), disk_size: Some(5 << 20), ..Recipe::default() };
+    let recipe = Recipe { hosts: 2, vms: 5, snapshots: Some(2), seed: 0, disk_size: Some(5 << 20), ..Recipe::default() };
     let mut world = generate(&recipe, at(START));
     world.storage.timings = timings;
     world
@@ -82,7 +82,7 @@ impl Bench {
         let world = world(timings);
         let policies = vec![policy_for("hourly", "0 * * * *", &with_disks(&world, 2, 2), 1)];
         let foreign = snapshots(&world);
-        assert_eq!(foreign.len(), 4);
+        assert!(!foreign.is_empty());
         let lab = Lab::with(START, world, policies).await;
         let due = at("2026-03-01T13:00:00Z");
         let mut bench = Self { lab, life, due, hours: 0, foreign, counts: None };
@@ -145,8 +145,9 @@ impl Bench {
         let counts = shared.step(|world| {
             let database = &world.database;
             for found in &found {
-                let (name, text) =
-                    ["name_label", "name_description"].map(|field| database.text("VM", &found.reference, field).to_string()).into();
+                let (name, text) = ["name_label", "name_description"]
+                    .map(|field| database.text("VM", &found.reference, field).to_string())
+                    .into();
                 assert!(found.mark.nonce.ends(&name), "{name}");
                 assert!(text.starts_with(DESCRIBED), "{text}");
             }

@@ -15,24 +15,26 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use xensnap::clock::{Clock, SharedClock};
+use xensnap::clock::{Activity, Clock, SharedClock};
 use xensnap::daemon::{Daemon, DaemonError};
 use xensnap::simulator::faults::Faults;
 use xensnap::store::{Options, Store};
 
 use crate::lab::Lab;
 
-/// How many tasks of the service run before the pool has its turn again.
+/// How many tasks of a service that is watched task by task run before the pool has its turn again.
 const TURNS: u32 = 24;
+/// After so many rounds in which nothing began and nothing ended somebody else is waited for: a disk, or a real millisecond.
+const QUIET: u32 = 6;
 
 /// When the service dies.
 #[derive(Debug, Clone)]
 pub enum Death {
     /// When a fault of the pool's plan has struck.
     Struck(Arc<Faults>),
-    /// When the history was written so often, before anybody hears of it.
+    /// When the history was written so often, before anybody hears of it. For a service that is watched closely.
     Written(u64),
-    /// After so many turns of its tasks.
+    /// After so many turns of its tasks. For a service that is watched closely.
     Turned(u64),
 }
 
@@ -49,8 +51,10 @@ struct Inner {
     folder: RefCell<PathBuf>,
     written: RefCell<Vec<u8>>,
     stop: RefCell<CancellationToken>,
+    activity: RefCell<Option<Arc<Activity>>>,
     ended: RefCell<Option<JoinHandle<Result<(), DaemonError>>>>,
     deaths: Cell<u32>,
+    closely: Cell<bool>,
 }
 
 /// Plays a script with a service in it, and gives both runtimes their turns.
@@ -59,6 +63,7 @@ pub fn play<F: Future>(script: impl FnOnce(Life) -> F) -> F::Output {
     let life = Life::default();
     let mut script = Box::pin(script(life.clone()));
     let mut context = Context::from_waker(Waker::noop());
+    let (mut quiet, mut seen) = (0, 0);
     loop {
         let played = {
             let _here = pool.enter();
@@ -70,7 +75,12 @@ pub fn play<F: Future>(script: impl FnOnce(Life) -> F) -> F::Output {
         }
         pool.block_on(tokio::task::yield_now());
         life.inner.turns();
-        std::thread::yield_now();
+        let changes = life.inner.activity.borrow().as_ref().map_or(0, |activity| activity.changes());
+        quiet = if changes == seen { quiet + 1 } else { 0 };
+        seen = changes;
+        if quiet > QUIET {
+            std::thread::sleep(Duration::from_micros(60));
+        }
     }
 }
 
@@ -83,8 +93,10 @@ impl Life {
         let (here, arrived) = tokio::sync::oneshot::channel();
         let stop = CancellationToken::new();
         *self.inner.stop.borrow_mut() = stop.clone();
-        // The limit says that every block_on below runs one task and then returns.
-        let runtime = Builder::new_current_thread().enable_all().event_interval(1).build().unwrap();
+        // With an interval of one every block_on below runs one task and then returns.
+        let interval = if self.inner.closely.get() { 1 } else { 61 };
+        let runtime = Builder::new_current_thread().enable_all().event_interval(interval).build().unwrap();
+        *self.inner.activity.borrow_mut() = Some(Arc::clone(clock.activity()));
         let at_work = clock.activity().hold();
         let service = async move {
             let opened = Store::open(path, &Options::default(), clock.now()).await?;
@@ -103,13 +115,18 @@ impl Life {
         *self.inner.ended.borrow_mut() = Some(runtime.spawn(service));
         *self.inner.runtime.borrow_mut() = Some(runtime);
         let mut arrived = std::pin::pin!(arrived);
-        for _ in 0..10_000 {
+        for _ in 0..1000 {
             if self.is_dead() || futures_util::poll!(arrived.as_mut()).is_ready() {
-                return lab.clock.settle().await;
+                return;
             }
-            lab.clock.advance(Duration::from_millis(100)).await;
+            lab.clock.advance(Duration::from_secs(2)).await;
         }
         panic!("the pool was not reached");
+    }
+
+    /// From its next start on it is watched task by task, so that it can die between any two.
+    pub fn is_watched_closely(&self) {
+        self.inner.closely.set(true);
     }
 
     /// Says when the service is to die.
@@ -148,7 +165,7 @@ impl Life {
         self.inner.stop.borrow().cancel();
         let ended = self.inner.ended.borrow_mut().take().expect("it was started");
         while !ended.is_finished() {
-            lab.clock.advance(Duration::from_millis(100)).await;
+            lab.clock.advance(Duration::from_secs(1)).await;
         }
         let took = lab.clock.elapsed() - began;
         ended.await.unwrap().unwrap();
@@ -168,7 +185,7 @@ impl Inner {
         if self.is_struck() {
             return self.die();
         }
-        for _ in 0..TURNS {
+        for _ in 0..if self.closely.get() { TURNS } else { 1 } {
             match self.runtime.borrow().as_ref() {
                 Some(runtime) => runtime.block_on(tokio::task::yield_now()),
                 None => return,

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use xensnap::simulator::faults::{Action, Plan, Rule, When};
 
-pub use bench::{policy_for, with_disks, world};
 use bench::Bench;
+pub use bench::{policy_for, with_disks, world};
 use life::{Death, Life, play};
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -58,6 +58,7 @@ fn a_service_killed_before_any_call_that_changes_something_had_its_effect_ends_t
 #[test]
 fn a_service_killed_after_any_write_to_its_history_ends_the_run_in_its_next_life() {
     play(async |life: Life| {
+        life.is_watched_closely();
         let mut bench = Bench::new(life).await;
         for nth in 1.. {
             bench.before_slot().await;
@@ -75,9 +76,10 @@ fn a_service_killed_after_any_write_to_its_history_ends_the_run_in_its_next_life
 #[test]
 fn a_service_killed_between_any_two_turns_of_its_tasks_ends_the_run_in_its_next_life() {
     play(async |life: Life| {
+        life.is_watched_closely();
         let mut bench = Bench::new(life).await;
         let mut deaths = 0;
-        for turns in (1..).step_by(61) {
+        for turns in (1..).step_by(83) {
             bench.before_slot().await;
             bench.life.dies(Death::Turned(turns));
             let began = bench.life.deaths();
@@ -97,7 +99,7 @@ fn a_service_killed_while_it_goes_on_with_what_another_life_began_is_gone_on_wit
     play(async |life: Life| {
         let mut bench = Bench::new(life).await;
         for (method, cut) in [("VM.snapshot", When::After), ("VM.destroy", When::After), ("VDI.destroy", When::Before)] {
-            for nth in (1..).step_by(3) {
+            for nth in (1..).step_by(7) {
                 bench.before_slot().await;
                 bench.lab.simulation.set_faults(Plan::new(0).with(Rule::on(method, Action::Cut(cut)).nth(2)));
                 bench.life.dies(Death::Struck(bench.lab.simulation.faults().clone()));
@@ -106,7 +108,7 @@ fn a_service_killed_while_it_goes_on_with_what_another_life_began_is_gone_on_wit
                 bench.life.dies(Death::Struck(bench.lab.simulation.faults().clone()));
                 bench.life.start(&bench.lab).await;
                 if !bench.survive(AT_ONCE).await {
-                    println!("{method}: killed at every third of {nth} calls of the second life");
+                    println!("{method}: killed at every seventh of {nth} calls of the second life");
                     break;
                 }
             }
