@@ -1,4 +1,4 @@
-//! The engine against a simulated pool, over the real wire and on a clock that only the test moves.
+//! The engine against simulated pools, over the real wire and on a clock that only the test moves.
 #![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 #[path = "../simulated/mod.rs"]
@@ -6,4 +6,7 @@ mod simulated;
 
 mod admission;
 mod barrier;
+mod kind;
 mod lab;
+mod offline;
+mod small_pool;
