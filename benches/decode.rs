@@ -4,7 +4,6 @@
 //! Run with `cargo bench --bench decode`.
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
 #![allow(missing_docs, reason = "what criterion's macros declare")]
-#![allow(unsafe_code, reason = "a global allocator, to count with")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;

@@ -1,7 +1,6 @@
 //! What a hostile server can make the client spend. Endless, huge, deep and cut answers end in a clear error, within a stated bound of
 //! memory (measured with a counting allocator) and without reading on.
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
-#![allow(unsafe_code, reason = "a global allocator, to count with")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufReader, Read};

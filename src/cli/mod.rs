@@ -2,14 +2,22 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, or found later), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
+mod adopt;
+mod asking;
 mod check;
+mod daemon;
 mod demo;
 mod doctor;
+mod explain;
 mod history;
 mod lookup;
 mod next;
 mod out;
+mod pin;
+mod planned;
+mod prune;
 mod reading;
+mod run;
 mod show;
 mod simulator;
 mod snapshots;
@@ -34,42 +42,67 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make snapshots of others a policy's
+    Adopt(adopt::AdoptArgs),
     /// Read the configuration as the daemon does, and say what it means; changes nothing
     Check(check::Args),
+    /// Take and remove snapshots as the policies say, until stopped: the service
+    Daemon(daemon::Args),
     /// Show snapshots being taken and removed on a simulated pool
     Demo(demo::Args),
     /// Check whether a pool can be worked with; changes nothing
     Doctor(doctor::Args),
+    /// Say why a VM is covered or not, or why a snapshot stays or goes
+    Explain(explain::Args),
     /// Show what was done: runs, jobs of a VM, due times; or copy the history
     History(history::Args),
     /// Show when each policy fires next
     Next(next::Args),
+    /// Keep a snapshot until a date, whatever retention says
+    Pin(pin::PinArgs),
+    /// Remove what a policy does not keep, now
+    Prune(prune::Args),
+    /// Give snapshots away
+    Release(adopt::ReleaseArgs),
+    /// Run a policy now
+    Run(run::Args),
     /// Show everything about one run, VM or snapshot
     Show(show::Args),
     /// Show the snapshots that exist, why each stays, and when it goes
     Snapshots(snapshots::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
+    /// Let retention decide about a pinned snapshot again
+    Unpin(pin::UnpinArgs),
 }
 
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    crate::telemetry::to_standard_error(cli.verbose);
+    // The service says what it does; verbs only what went wrong.
+    crate::telemetry::to_standard_error(cli.verbose + u8::from(matches!(cli.verb, Verb::Daemon(_))));
     report(run(cli.verb))
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     match verb {
+        Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
         Verb::Check(args) => Ok(check::run(&args)),
+        Verb::Daemon(args) => runtime.block_on(daemon::run(args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Verb::Explain(args) => runtime.block_on(explain::run(args)),
         Verb::History(args) => runtime.block_on(history::run(args)),
         Verb::Next(args) => runtime.block_on(next::run(args)),
+        Verb::Pin(args) => runtime.block_on(pin::pin(args)),
+        Verb::Prune(args) => runtime.block_on(prune::run(args)),
+        Verb::Release(args) => runtime.block_on(adopt::release(args)),
+        Verb::Run(args) => runtime.block_on(run::run(args)),
         Verb::Show(args) => runtime.block_on(show::run(args)),
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
+        Verb::Unpin(args) => runtime.block_on(pin::unpin(args)),
     }
 }
 

@@ -77,7 +77,11 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Settings>> {
     pools.into_iter().map(settings).collect()
 }
 
-fn settings(pool: PoolConfig) -> anyhow::Result<Settings> {
+/// A configured pool with its password read.
+///
+/// # Errors
+/// When there is no password to be had.
+pub(super) fn settings(pool: PoolConfig) -> anyhow::Result<Settings> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let password = pool.password.read(credentials.as_deref()).with_context(|| format!("pool {}", pool.name))?;
     let mut addresses = pool.addresses.into_iter();

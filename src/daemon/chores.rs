@@ -60,9 +60,12 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
         let run = value.get("run").and_then(Value::as_str).and_then(|run| run.parse::<Uuid>().ok());
         if let Some(run) = run
             && let Some(run) = site.store.run_by_uuid(run).await?
-            && site.store.jobs_of(run.id).await?.iter().any(|job| {
-                note.ends_with(&job.vm_uuid.to_string()) && matches!(job.state, JobState::Intent | JobState::Calling)
-            })
+            && site
+                .store
+                .jobs_of(run.id)
+                .await?
+                .iter()
+                .any(|job| note.ends_with(&job.vm_uuid.to_string()) && matches!(job.state, JobState::Intent | JobState::Calling))
         {
             // Its snapshot may be in work.
             continue;
@@ -77,7 +80,10 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
             Ok(()) => site.store.drop_note(&note).await?,
             Err(error) => {
                 let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
-                let text = format!("{name} was shut down for its snapshot and cannot be started again: {}", crate::xenapi::error::chain(&error));
+                let text = format!(
+                    "{name} was shut down for its snapshot and cannot be started again: {}",
+                    crate::xenapi::error::chain(&error)
+                );
                 site.note(site.event("left-halted", Severity::Critical, text)).await?;
             }
         }

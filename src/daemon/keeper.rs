@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Daemon;
 use super::chores;
 use super::plan::{Plan, PlannedPool};
 use super::runs::{Runs, Start};
-use super::Daemon;
 use crate::clock::SharedClock;
 use crate::domain::id::PoolUuid;
 use crate::domain::policy::Policy;
@@ -87,19 +87,25 @@ impl Keeper {
     async fn reach(&self, worker: &mut Worker) -> Result<Option<(Site, Incarnation)>> {
         loop {
             let settings = self.remembering().await?;
-            let reached = async { tokio::select! { () = self.stop.cancelled() => None, reached = connect(settings, &self.clock) => Some(reached) } };
+            let reached = async {
+                tokio::select! { () = self.stop.cancelled() => None, reached = connect(settings, &self.clock) => Some(reached) }
+            };
             match worker.wait(reached).await {
                 None => return Ok(None),
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
                     Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
-                    Err(error) => tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read"),
+                    Err(error) => {
+                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read")
+                    }
                 },
                 Some(Err(error)) => {
                     tracing::error!(pool = %self.pool.settings.name, error = %error::chain(&*error), "the pool cannot be worked with; its slots wait");
                 }
             }
             let sleep = self.clock.sleep(REFUSED);
-            let stopped = async { tokio::select! { () = self.stop.cancelled() => true, () = sleep => false } };
+            let stopped = async {
+                tokio::select! { () = self.stop.cancelled() => true, () = sleep => false }
+            };
             if worker.wait(stopped).await {
                 return Ok(None);
             }
@@ -130,7 +136,7 @@ impl Keeper {
             inventory,
             store: self.store.clone(),
             clock: self.clock.clone(),
-            admission: Admission::new(self.pool.limits.clone()),
+            admission: Admission::new(self.pool.limits),
             pace: plan.pace,
             trusted: watch::Sender::new(false),
         }
@@ -149,13 +155,8 @@ impl Keeper {
             let master = tables.get(&Ref::<Host>::new(&incarnation.master)).map(|host| host.uuid.get());
             (members, master.unwrap_or_default())
         };
-        let seen = PoolSeen {
-            uuid: site.uuid.0,
-            name: site.name().to_owned(),
-            members,
-            master,
-            server_start: site.server_start(),
-        };
+        let seen =
+            PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start: site.server_start() };
         self.store.see_pool(seen, self.clock.now()).await?;
         Ok(())
     }
@@ -237,7 +238,10 @@ impl Keeper {
     }
 }
 
-async fn connect(settings: crate::xenapi::Settings, clock: &SharedClock) -> std::result::Result<(Pool, Incarnation), Arc<crate::xenapi::ConnectError>> {
+async fn connect(
+    settings: crate::xenapi::Settings,
+    clock: &SharedClock,
+) -> std::result::Result<(Pool, Incarnation), Arc<crate::xenapi::ConnectError>> {
     let pool = Pool::open(settings, clock.clone())?;
     match pool.connected().await {
         Ok(incarnation) => Ok((pool, incarnation)),

@@ -35,8 +35,8 @@ use crate::clock::SharedClock;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
-pub use plan::{Assigned, PlannedPool, Plan, Times};
-pub use requests::{Ask, Request, Reply, submit};
+pub use plan::{Assigned, Plan, PlannedPool, Times};
+pub use requests::{Ask, Reply, Request, submit};
 pub use runs::Runs;
 
 /// Why the service ends, other than because it was told to.
@@ -46,7 +46,9 @@ pub enum DaemonError {
     #[error("the history cannot be used")]
     History(#[from] store::Error),
     /// Another daemon has it open.
-    #[error("another xensnap daemon uses the history {0}; stop it first, or give this one a history and an installation id of its own")]
+    #[error(
+        "another xensnap daemon uses the history {0}; stop it first, or give this one a history and an installation id of its own"
+    )]
     NotAlone(std::path::PathBuf),
     /// A part of the service ended that must not.
     #[error("the {0} has ended; this is a defect of xensnap, please report it with the journal")]
@@ -61,6 +63,7 @@ pub struct Daemon {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
+    timekeeping: bool,
 }
 
 impl Daemon {
@@ -78,13 +81,29 @@ impl Daemon {
             announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
         }
         if restored_older || lineage.is_suspect() {
-            let text = format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            let text =
+                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
             announce(&store, &clock, "history-restored", Severity::Warning, text).await?;
         }
         store.see_policies(plan.seen(), clock.now()).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
-        Ok(Self { clock, store, plan: watch::Sender::new(Arc::new(plan)), stop, runs, sites: watch::Sender::new(Vec::new()) })
+        Ok(Self {
+            clock,
+            store,
+            plan: watch::Sender::new(Arc::new(plan)),
+            stop,
+            runs,
+            sites: watch::Sender::new(Vec::new()),
+            timekeeping: true,
+        })
+    }
+
+    /// Answers requests only: no slot is decided, so that a verb can do its work where no service runs.
+    #[must_use]
+    pub fn without_timekeeping(mut self) -> Self {
+        self.timekeeping = false;
+        self
     }
 
     /// A handle to steer it by.
@@ -112,8 +131,16 @@ impl Daemon {
             self.part(&parts, &failed, "keeper of a pool", keeper.run());
         }
         drop(arrive);
-        let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
-        self.part(&parts, &failed, "timekeeper", timekeeper.run());
+        if self.timekeeping {
+            let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
+            self.part(&parts, &failed, "timekeeper", timekeeper.run());
+        } else {
+            // Keepers hand their pool over and do not mind that nobody takes it.
+            let (stop, mut arrivals) = (self.stop.clone(), arrivals);
+            parts.spawn(async move {
+                tokio::select! { () = stop.cancelled() => (), () = async { while arrivals.recv().await.is_some() {} } => () }
+            });
+        }
         self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
         parts.close();
         let outcome = tokio::select! {
@@ -149,16 +176,25 @@ impl Daemon {
     async fn drain(&self, parts: &TaskTracker, grace: Duration) {
         let mut worker = Worker::new(&self.clock);
         let late = self.clock.sleep(grace);
-        let rest = async { tokio::select! { () = self.runs.rest() => true, () = late => false } };
+        let rest = async {
+            tokio::select! { () = self.runs.rest() => true, () = late => false }
+        };
         if !worker.wait(rest).await {
-            tracing::warn!("not everything came to a safe point within {} s; the next start goes on from the history", grace.as_secs());
+            tracing::warn!(
+                "not everything came to a safe point within {} s; the next start goes on from the history",
+                grace.as_secs()
+            );
         }
         let sites = self.sites.borrow().clone();
         for site in sites {
             worker.wait(site.pool.logout()).await;
         }
         let late = self.clock.sleep(Duration::from_secs(10));
-        worker.wait(async { tokio::select! { () = parts.wait() => (), () = late => () } }).await;
+        worker
+            .wait(async {
+                tokio::select! { () = parts.wait() => (), () = late => () }
+            })
+            .await;
     }
 }
 

@@ -91,7 +91,10 @@ impl Plan {
 
     /// The policies of a pool that fire.
     pub fn enabled_on(&self, pool: &str) -> impl Iterator<Item = &Arc<Policy>> {
-        self.policies.iter().filter(move |assigned| assigned.policy.enabled && assigned.applies_to(pool)).map(|assigned| &assigned.policy)
+        self.policies
+            .iter()
+            .filter(move |assigned| assigned.policy.enabled && assigned.applies_to(pool))
+            .map(|assigned| &assigned.policy)
     }
 
     /// A policy by name or id, for people.

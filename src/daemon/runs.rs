@@ -134,7 +134,9 @@ impl Line {
                 }
             }
             let sleep = self.inner.clock.sleep(AGAIN);
-            let stopped = async { tokio::select! { () = self.inner.stop.cancelled() => true, () = sleep => false } };
+            let stopped = async {
+                tokio::select! { () = self.inner.stop.cancelled() => true, () = sleep => false }
+            };
             if worker.wait(stopped).await {
                 return;
             }
@@ -152,12 +154,8 @@ impl Line {
         };
         let note = only_note(&run.policy, run.pool, run.due_at);
         let only = store.kept(&note).await?.map(|value| uuids(&value));
-        let errand = Errand {
-            site: Arc::clone(&self.site),
-            policy: Arc::clone(&self.policy),
-            run,
-            drain: self.inner.stop.clone(),
-        };
+        let errand =
+            Errand { site: Arc::clone(&self.site), policy: Arc::clone(&self.policy), run, drain: self.inner.stop.clone() };
         let narrowed = only.is_some();
         let driven = run::drive(worker, errand, only).await?;
         if narrowed && matches!(driven, Driven::Done(_)) {

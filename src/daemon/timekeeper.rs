@@ -14,9 +14,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Daemon;
 use super::plan::Plan;
 use super::runs::{Runs, Start};
-use super::Daemon;
 use crate::clock::SharedClock;
 use crate::domain::id::{PolicyId, PoolUuid};
 use crate::domain::policy::Policy;
@@ -123,8 +123,11 @@ impl Timekeeper {
             let ids = policies.iter().map(|policy| policy.id.to_string()).collect();
             self.store.start_cursors(site.uuid.0, ids, self.clock.now()).await?;
             let cursors = self.store.cursors().await?;
-            let cursors: HashMap<&str, _> =
-                cursors.iter().filter(|cursor| cursor.pool == site.uuid.0).map(|cursor| (cursor.policy.as_str(), cursor)).collect();
+            let cursors: HashMap<&str, _> = cursors
+                .iter()
+                .filter(|cursor| cursor.pool == site.uuid.0)
+                .map(|cursor| (cursor.policy.as_str(), cursor))
+                .collect();
             for policy in policies {
                 let Some(cursor) = cursors.get(policy.id.as_str()) else { continue };
                 let wake_at = policy.schedule.next_after(cursor.after()).unwrap_or(DateTime::<Utc>::MAX_UTC);

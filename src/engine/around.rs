@@ -6,9 +6,9 @@ use serde_json::json;
 use super::attempt::Target;
 use super::errand::Errand;
 use super::error::Result;
+use super::hooks::{self, HookContext};
 use super::offline;
 use super::worker::Worker;
-use super::hooks::{self, HookContext};
 use crate::domain::policy::{Phase, WantedKind};
 use crate::domain::snapshot::Kind;
 use crate::store::{Cause, Job, NewEvent, Severity};
@@ -113,7 +113,12 @@ pub async fn phase(worker: &mut Worker, errand: &Errand, phase: Phase, context: 
     let site = &errand.site;
     let reports = hooks::run_hooks(worker, &site.clock, errand.policy.hooks_of(phase), phase, context).await;
     for report in reports.iter().filter(|report| report.result.is_err()) {
-        let text = format!("policy {}: hook {}: {}", errand.policy.name, report.command, report.result.as_ref().err().map(ToString::to_string).unwrap_or_default());
+        let text = format!(
+            "policy {}: hook {}: {}",
+            errand.policy.name,
+            report.command,
+            report.result.as_ref().err().map(ToString::to_string).unwrap_or_default()
+        );
         let event = site.event("hook-failed", Severity::Warning, text);
         let data = json!({ "output": report.output });
         site.note(NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), data, ..event }).await?;

@@ -113,9 +113,9 @@ struct Known {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Durability {
-    ByCall,
-    ByRedoLog,
-    ByTime,
+    Call,
+    RedoLog,
+    Time,
 }
 
 /// A caller, as of when it came.
@@ -164,9 +164,11 @@ impl Barrier {
                 Step::Done(Round { outcome: Ok(()), by, .. }) => {
                     return entry.unless_restarted(by.as_ref(), Passed::Synchronised);
                 }
-                Step::Done(Round { outcome: Err(error), .. }) if error.kind() == Kind::Denied => return self.by_time(&entry).await,
+                Step::Done(Round { outcome: Err(error), .. }) if error.kind() == Kind::Denied => {
+                    return self.by_time(&entry).await;
+                }
                 Step::Done(Round { outcome: Err(error), .. }) => return Err(BarrierError::Failed(error)),
-                Step::Known(Durability::ByRedoLog) => {
+                Step::Known(Durability::RedoLog) => {
                     return entry.unless_restarted(self.pool.incarnation().as_ref(), Passed::RedoLog);
                 }
                 Step::Known(_) => return self.by_time(&entry).await,
@@ -187,7 +189,7 @@ impl Barrier {
             return Step::Wait(self.shared.turned.subscribe());
         }
         match self.known(&state) {
-            Some(what) if what != Durability::ByCall => Step::Known(what),
+            Some(what) if what != Durability::Call => Step::Known(what),
             _ => {
                 state.led = true;
                 Step::Lead
@@ -266,7 +268,7 @@ impl<'b> Leading<'b> {
         if let Err(error) = &outcome
             && error.kind() == Kind::Denied
         {
-            self.barrier.note(Durability::ByTime);
+            self.barrier.note(Durability::Time);
             self.barrier.warn_once(error);
         }
         let by = self.barrier.pool.incarnation();
@@ -278,13 +280,13 @@ impl<'b> Leading<'b> {
         let barrier = self.barrier;
         let known = barrier.known(&barrier.lock());
         if let Some(known) = known {
-            return known == Durability::ByRedoLog;
+            return known == Durability::RedoLog;
         }
         let Some(incarnation) = barrier.pool.incarnation() else { return false };
         let pool = Ref::<records::Pool>::new(&incarnation.pool_ref);
         let Ok(record) = self.worker.call(&barrier.pool, calls::record(&pool).within(Duration::ZERO)).await else { return false };
         let has_it = record.ha_enabled || record.redo_log_enabled == Some(true);
-        barrier.note(if has_it { Durability::ByRedoLog } else { Durability::ByCall });
+        barrier.note(if has_it { Durability::RedoLog } else { Durability::Call });
         has_it
     }
 

@@ -73,7 +73,9 @@ impl Errand {
             }
             // The wall clock may step, so no sleep is long.
             let sleep = self.site.clock.sleep(left.min(Duration::from_secs(60)));
-            let stopped = async { tokio::select! { () = self.drain.cancelled() => true, () = sleep => false } };
+            let stopped = async {
+                tokio::select! { () = self.drain.cancelled() => true, () = sleep => false }
+            };
             if worker.wait(stopped).await {
                 return false;
             }

@@ -66,12 +66,7 @@ pub async fn of(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<Vec<Held>> {
 }
 
 /// What the VM names as its snapshots, and what the history knows: the VM's own record may be an event behind its newest snapshot.
-fn in_pool<'a>(
-    site: &Site,
-    vm: Uuid,
-    policy: &PolicyId,
-    known: impl Iterator<Item = &'a Uuid>,
-) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
+fn in_pool<'a>(site: &Site, vm: Uuid, policy: &PolicyId, known: impl Iterator<Item = &'a Uuid>) -> Vec<(Ref<Vm>, Arc<Vm>, Mark)> {
     let tables = site.inventory.read();
     let Some(vm) = view::vm_of(&tables, vm) else { return Vec::new() };
     let known = known.filter_map(|uuid| tables.by_uuid::<Vm>(&ServerUuid::new(*uuid)));
@@ -90,8 +85,7 @@ fn in_pool<'a>(
 async fn rows(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<HashMap<Uuid, Snapshot>> {
     let vms = site.store.find_vms(&vm.to_string()).await?;
     let Some(vm) = vms.into_iter().find(|row| row.pool == site.uuid.0 && row.uuid == vm) else { return Ok(HashMap::new()) };
-    let filter =
-        SnapshotFilter { vm: Some(vm.id), policy: Some(policy.to_string()), present: true, ..SnapshotFilter::default() };
+    let filter = SnapshotFilter { vm: Some(vm.id), policy: Some(policy.to_string()), present: true, ..SnapshotFilter::default() };
     let mut rows = HashMap::new();
     let mut page = Page::first(1000);
     loop {
@@ -189,8 +183,12 @@ fn pin(record: &Vm, row: &Snapshot) -> Option<Pin> {
 pub fn vms_of(site: &Site, policy: &PolicyId) -> Vec<VmUuid> {
     let tables = site.inventory.read();
     let marked = view::marked(&tables, site);
-    let mut vms: Vec<VmUuid> =
-        marked.iter().filter_map(|(_, _, ownership)| ownership.ours()).filter(|mark| mark.policy == *policy).map(|mark| mark.vm).collect();
+    let mut vms: Vec<VmUuid> = marked
+        .iter()
+        .filter_map(|(_, _, ownership)| ownership.ours())
+        .filter(|mark| mark.policy == *policy)
+        .map(|mark| mark.vm)
+        .collect();
     vms.sort_unstable();
     vms.dedup();
     vms

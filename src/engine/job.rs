@@ -2,8 +2,8 @@
 //! reads them and goes on from there. A job ends with a marked snapshot or with a cause.
 
 use super::admission::Request;
-use super::attempt::{self, Target, Went};
 use super::around::Around;
+use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, policy_id};
 use super::error::{Effect, Result, Setback};
 use super::kind::{Choice, choose, condition_of};
@@ -127,7 +127,9 @@ fn srs(tables: &crate::xenapi::inventory::Tables, vm: &Ref<Vm>, kind: Kind) -> V
 /// One attempt, with what goes around it: hooks, and for an offline snapshot the VM's halt.
 async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, request: Request) -> Result<Step> {
     let staged = errand.site.admission.stage(request);
-    let staged = async { tokio::select! { () = errand.drain.cancelled() => None, staged = staged => Some(staged) } };
+    let staged = async {
+        tokio::select! { () = errand.drain.cancelled() => None, staged = staged => Some(staged) }
+    };
     let Some(staged) = worker.wait(staged).await else { return Ok(Step::Stopped) };
     if matches!(errand.admission(job), Admission::Over(_)) {
         return Ok(Step::Again);
@@ -214,7 +216,8 @@ async fn mark(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
     let (Some(policy), Some(Ok(nonce))) = (policy_id(&job.policy), attempt.map(|attempt| attempt.nonce.parse())) else {
         return end(errand, job, JobState::Failed, Cause::new("history", "the history lacks what the mark needs")).await;
     };
-    let found = site.inventory.read().by_uuid::<Vm>(&crate::xenapi::types::Uuid::new(row.uuid)).map(|(r, vm)| (r.clone(), vm.clone()));
+    let found =
+        site.inventory.read().by_uuid::<Vm>(&crate::xenapi::types::Uuid::new(row.uuid)).map(|(r, vm)| (r.clone(), vm.clone()));
     let Some((reference, seen)) = found else {
         let cause = Cause::new("vanished", "the snapshot is not in the pool any more, before it could be marked");
         site.store.snapshot_vanished(row.id, cause, site.now()).await?;

@@ -58,13 +58,17 @@ async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
 async fn mark(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
     let filter = SnapshotFilter { vm: Some(job.vm), policy: Some(job.policy.clone()), ..SnapshotFilter::default() };
     let rows = site.store.snapshots(filter, crate::store::Page::first(50)).await?.rows;
-    let Some(row) = rows.into_iter().find(|row| row.job == Some(job.id) && row.state == SnapshotState::Taken) else { return Ok(()) };
+    let Some(row) = rows.into_iter().find(|row| row.job == Some(job.id) && row.state == SnapshotState::Taken) else {
+        return Ok(());
+    };
     let Some(mark) = mark_of(site, job, &row).await? else { return Ok(()) };
     let found = site.inventory.read().by_uuid::<Vm>(&ServerUuid::new(row.uuid)).map(|(r, vm)| (r.clone(), vm.clone()));
     let Some((reference, seen)) = found else { return Ok(()) };
     match marking::put(worker, site, &reference, &seen, &mark).await {
         Ok(()) => site.store.snapshot_marked(row.id, site.now()).await?,
-        Err(setback) => tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again"),
+        Err(setback) => {
+            tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again")
+        }
     }
     Ok(())
 }
@@ -76,7 +80,9 @@ async fn mark(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
 pub async fn mark_of(site: &Site, job: &Job, row: &crate::store::Snapshot) -> Result<Option<Mark>> {
     let attempts = site.store.attempts(job.id).await?;
     let attempt = attempts.iter().find(|attempt| Some(attempt.id) == row.attempt);
-    let (Ok(policy), Some(Ok(nonce))) = (job.policy.parse(), attempt.map(|attempt| attempt.nonce.parse())) else { return Ok(None) };
+    let (Ok(policy), Some(Ok(nonce))) = (job.policy.parse(), attempt.map(|attempt| attempt.nonce.parse())) else {
+        return Ok(None);
+    };
     let run = site.store.run(job.run).await?;
     Ok(Some(Mark {
         installation: site.installation.clone(),

@@ -52,7 +52,10 @@ async fn write(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>, seen: &Arc<
     }
     Err(Setback {
         kind: crate::xenapi::failure::Kind::Busy,
-        cause: crate::store::Cause::new("mark-contested", "something else writes under our key in the snapshot's other_config; stop it"),
+        cause: crate::store::Cause::new(
+            "mark-contested",
+            "something else writes under our key in the snapshot's other_config; stop it",
+        ),
         effect: Effect::Refused,
     })
 }

@@ -20,7 +20,13 @@ pub const OURS: &str = "pinned with xensnap";
 ///
 /// # Errors
 /// The inner error when the pool refuses: then nothing is pinned. [`super::error::HistoryError`] when the history cannot be written.
-pub async fn pin(worker: &mut Worker, site: &Site, row: &Snapshot, until: DateTime<Utc>, reason: &str) -> Result<std::result::Result<(), Setback>> {
+pub async fn pin(
+    worker: &mut Worker,
+    site: &Site,
+    row: &Snapshot,
+    until: DateTime<Utc>,
+    reason: &str,
+) -> Result<std::result::Result<(), Setback>> {
     let Some(reference) = view::vm_of(&site.inventory.read(), row.uuid) else { return Ok(Err(gone())) };
     let day = until.to_rfc3339_opts(SecondsFormat::Secs, true);
     let text = if reason.is_empty() { format!("{OURS} until {day}") } else { format!("{OURS} until {day}: {reason}") };
@@ -55,10 +61,13 @@ pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
     for row in over.into_iter().filter(|row| row.pool == site.uuid.0) {
         match unpin(worker, site, &row).await? {
             Ok(()) => {
-                let text = format!("the pin of the snapshot {} of {} is over; retention decides about it again", row.uuid, row.vm_name);
+                let text =
+                    format!("the pin of the snapshot {} of {} is over; retention decides about it again", row.uuid, row.vm_name);
                 site.note(site.event("pin-over", Severity::Info, text)).await?;
             }
-            Err(setback) => tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off"),
+            Err(setback) => {
+                tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off")
+            }
         }
     }
     Ok(())
@@ -70,7 +79,9 @@ async fn guard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>, text: &str)
         Some(already) if already == text => return Ok(()),
         // Somebody else guards it already; our date is in the history.
         Some(other) if !other.starts_with(OURS) => return Ok(()),
-        Some(_) => worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await.map(drop)?,
+        Some(_) => {
+            worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await.map(drop)?
+        }
         None => {}
     }
     worker.call(&site.pool, calls::vm::add_to_blocked_operations(snapshot, &VmOperation::Destroy, text)).await?;

@@ -77,7 +77,14 @@ pub struct Pruned {
 ///
 /// # Errors
 /// When the history cannot be written.
-pub async fn prune(worker: &mut Worker, site: &Site, policy: &Policy, run: Option<RunId>, vm: Uuid, when: When) -> Result<Pruned> {
+pub async fn prune(
+    worker: &mut Worker,
+    site: &Site,
+    policy: &Policy,
+    run: Option<RunId>,
+    vm: Uuid,
+    when: When,
+) -> Result<Pruned> {
     site.trust(worker).await;
     let verdicts = decide(site, policy, vm, when).await?;
     let doomed = verdicts.removals();
@@ -111,7 +118,12 @@ pub fn queue(policy: &Policy) -> Request {
 }
 
 /// Writes down all that will be destroyed with a snapshot: what was recorded when it was taken, and what its drives name now.
-async fn plan_removal(site: &Site, run: Option<RunId>, held: &Held, reason: String) -> Result<std::result::Result<Removal, String>> {
+async fn plan_removal(
+    site: &Site,
+    run: Option<RunId>,
+    held: &Held,
+    reason: String,
+) -> Result<std::result::Result<Removal, String>> {
     let snapshot = held.record.uuid.get();
     let mut disks: BTreeSet<Uuid> = held.row.disks.iter().map(|disk| disk.vdi).collect();
     disks.extend(view::disks(&site.inventory.read(), &held.reference).into_iter().map(|disk| disk.vdi));
@@ -143,7 +155,10 @@ async fn approved(site: &Site, policy: &Policy, run: Option<RunId>, verdicts: &V
     }
     let doomed: Vec<String> = verdicts.removals().iter().map(|(held, _)| held.mark.snapshot.to_string()).collect();
     let mine = |approval: &crate::store::Approval| {
-        approval.pool == site.uuid.0 && approval.policy == id && approval.vm == Some(verdicts.vm) && approval.kind == "first-pruning"
+        approval.pool == site.uuid.0
+            && approval.policy == id
+            && approval.vm == Some(verdicts.vm)
+            && approval.kind == "first-pruning"
     };
     if let Some(yes) = site.store.approvals(ApprovalState::Granted).await?.into_iter().find(&mine) {
         let agreed = yes.plan["remove"].as_array().cloned().unwrap_or_default();

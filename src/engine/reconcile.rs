@@ -121,8 +121,12 @@ async fn missing(
         return Ok(None);
     }
     let by_server = doubt == Doubt::Server || matches!(row.state, SnapshotState::Taken | SnapshotState::Marked);
-    let (code, why) = if by_server { ("forgotten", "the server forgot it") } else { ("removed-by-others", "somebody else removed it") };
-    let text = format!("the snapshot of {} for policy {}, due {}, is not in the pool any more: {why}", row.vm_name, row.policy_name, row.due_at);
+    let (code, why) =
+        if by_server { ("forgotten", "the server forgot it") } else { ("removed-by-others", "somebody else removed it") };
+    let text = format!(
+        "the snapshot of {} for policy {}, due {}, is not in the pool any more: {why}",
+        row.vm_name, row.policy_name, row.due_at
+    );
     site.store.snapshot_vanished(row.id, Cause::new(code, text.clone()), site.now()).await?;
     site.note(site.event("vanished", Severity::Warning, text)).await?;
     findings.vanished.push(row.uuid);
@@ -155,7 +159,10 @@ async fn ours(site: &Site, reference: &Ref<Vm>, mark: &Mark, doubt: Doubt, findi
                 return Ok(());
             }
             site.store.snapshot_seen(row.id, SnapshotState::Ghost, site.now()).await?;
-            let text = format!("the snapshot {} of {} was removed and is back: the server forgot that; it goes again", row.uuid, row.vm_name);
+            let text = format!(
+                "the snapshot {} of {} was removed and is back: the server forgot that; it goes again",
+                row.uuid, row.vm_name
+            );
             site.note(site.event("ghost", Severity::Notice, text)).await?;
             findings.ghosts.push(row.uuid);
             Ok(())
@@ -203,9 +210,9 @@ async fn found(site: &Site, reference: &Ref<Vm>, mark: &Mark, findings: &mut Fin
 async fn detached(site: &Site, record: &Arc<Vm>, mark: &Mark, why: &Detachment, findings: &mut Findings) -> Result<()> {
     let rows = site.store.snapshots_by_uuid(record.uuid.get()).await?;
     let known = rows.iter().find(|row| row.pool == site.uuid.0);
-    let Some(row) = known.filter(|row| {
-        matches!(row.state, SnapshotState::Taken | SnapshotState::Marked | SnapshotState::Durable)
-    }) else {
+    let Some(row) =
+        known.filter(|row| matches!(row.state, SnapshotState::Taken | SnapshotState::Marked | SnapshotState::Durable))
+    else {
         return Ok(());
     };
     site.store.snapshot_seen(row.id, SnapshotState::Detached, site.now()).await?;

@@ -18,10 +18,10 @@ use super::job::{self, Settled};
 use super::prune::{self, Pruned, When};
 use super::selecting;
 use super::worker::Worker;
+use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
 use crate::domain::retention::Order;
 use crate::domain::schedule::Place;
-use crate::domain::id::VmUuid;
 use crate::store::{Cause, Job, JobState, NewJob, Origin, Outcome, Run, RunState, Severity, SnapshotId};
 
 /// How far a run was driven.
@@ -76,7 +76,10 @@ async fn begin(worker: &mut Worker, errand: &Arc<Errand>, only: Option<Vec<Uuid>
     for unmatched in &chosen.unmatched {
         let text = format!("policy {}: {unmatched}", errand.policy.name);
         let event = errand.site.event("selector-without-vm", Severity::Warning, text);
-        errand.site.note(crate::store::NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), ..event }).await?;
+        errand
+            .site
+            .note(crate::store::NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), ..event })
+            .await?;
     }
     let now = errand.site.now();
     let jobs = chosen.vms.into_iter().map(|vm| new_job(errand, vm, now)).collect();
@@ -228,8 +231,11 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     let mut outcome = outcome(errand, &jobs);
     let mut context = errand.hook_context();
     context.outcome = Some(outcome.as_str().to_owned());
-    let mut cause = (outcome == Outcome::Empty).then(|| Cause::new("no-vm", "the policy selects no VM; `xensnap check` shows what it selects by"));
-    if !errand.run.observe && let Some(failed) = around::phase(worker, errand, Phase::AfterRun, &context).await? {
+    let mut cause = (outcome == Outcome::Empty)
+        .then(|| Cause::new("no-vm", "the policy selects no VM; `xensnap check` shows what it selects by"));
+    if !errand.run.observe
+        && let Some(failed) = around::phase(worker, errand, Phase::AfterRun, &context).await?
+    {
         outcome = if outcome == Outcome::Succeeded { Outcome::Partial } else { outcome };
         cause = Some(failed);
     }

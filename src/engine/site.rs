@@ -123,7 +123,11 @@ impl Site {
         let mut status = self.inventory.status();
         let shown = async { status.wait_for(present).await.is_ok() };
         let late = self.clock.sleep(bound);
-        worker.wait(async { tokio::select! { shown = shown => shown, () = late => false } }).await
+        worker
+            .wait(async {
+                tokio::select! { shown = shown => shown, () = late => false }
+            })
+            .await
     }
 
     /// Waits until `look` finds something in the inventory; at most `bound`.
@@ -140,7 +144,11 @@ impl Site {
                 }
             }
         };
-        worker.wait(async { tokio::select! { seen = seen => seen, () = late => None } }).await
+        worker
+            .wait(async {
+                tokio::select! { seen = seen => seen, () = late => None }
+            })
+            .await
     }
 
     /// Waits until history and pool have been compared.

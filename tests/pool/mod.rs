@@ -198,7 +198,7 @@ impl Pool {
 
     /// Calls a message; somebody else must let time pass.
     pub async fn begin(&self, method: &str, args: Vec<Rpc>) -> ApiResult<Value> {
-        let params = std::iter::once(Rpc::String(self.session.clone().into())).chain(args).collect();
+        let params = std::iter::once(Rpc::String(self.session.clone())).chain(args).collect();
         self.server.call(method, params).await
     }
 

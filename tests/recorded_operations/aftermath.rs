@@ -59,7 +59,7 @@ const RUNS: [Run; 2] = [
 /// A snapshot is destroyed, then its disks; of another one a disk is destroyed, and the VM reverted to what is left.
 #[tokio::test]
 async fn destroy() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut replay = Replay::start(rev01(&recordings)).await;
     for run in &RUNS {
         let made = snapshot_as(&mut replay, REVERTS, REV01, "to destroy", run.snapshot).await;
@@ -116,7 +116,7 @@ fn give_disk(replay: &Replay) {
 
 #[tokio::test]
 async fn revert_after_the_vm_was_destroyed() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     for drawn in 0.. {
         if revive(&recordings, drawn).await {
             return;
@@ -154,7 +154,7 @@ const REV02: &str = "OpaqueRef:971bfa11-43c3-9f69-a3c0-7a59ddb01694";
 
 #[tokio::test]
 async fn copy_maim_revert_and_single_disks() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = world(&recordings, &[COPIES]);
     let of = record(&recordings, "destroy/15_snapshot_record_after_its_disk_destroyed.json");
     let drives = [
@@ -198,7 +198,7 @@ async fn all_tasks_done(replay: &Replay) {
 
 #[tokio::test]
 async fn destroy_a_disc_and_a_memory_image() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = rev01(&recordings);
     state::session(&mut world, &format!("OpaqueRef:{COPIES}"));
     let disc = "OpaqueRef:95f0bdbd-27fc-ed8e-ada0-2f3252224a0e";
@@ -240,7 +240,7 @@ const MARKS: &str = "730fe0c9-eabf-b3ea-7a51-298970730650";
 
 #[tokio::test]
 async fn inherit_and_block() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = world(&recordings, &[MARKS]);
     let of = record(&recordings, "inherit/0_snapshot_of_marked_vm.json");
     let disk = disk("0", "OpaqueRef:11111111-0000-0000-0000-000000000000", EXT, "disk", 64 * MIB);
@@ -261,7 +261,7 @@ async fn inherit_and_block() {
 
 #[tokio::test]
 async fn vmss() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let session = "7ad906d6-eaab-816b-5866-3ff058e25119";
     let mut world = world(&recordings, &[session]);
     let of = record(&recordings, "vmss/snapshot_record.json");
@@ -293,7 +293,7 @@ async fn vmss() {
 
 #[tokio::test]
 async fn finished_tasks() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = world(&recordings, &["7811ffe2-453c-1911-d536-93de595b6f41"]);
     batch02(&mut world, &recordings);
     let mut replay = Replay::start(world).await;

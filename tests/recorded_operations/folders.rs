@@ -110,7 +110,7 @@ fn susp01(world: &mut World, recordings: &Path) {
 
 #[tokio::test]
 async fn snapshot() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = world(&recordings, &["7811ffe2-453c-1911-d536-93de595b6f41", "e6b5c385-a206-cdab-0ae9-cf0d0f465acb"]);
     let of = |name: &str| of_snapshot(&recordings, name);
     let mac_of = |name: &str| mac_of_snapshot(&recordings, name);
@@ -190,7 +190,7 @@ pub fn over(recordings: &Path, folder: &str, wire: &str, wanted: impl Fn(&str) -
 /// One run of the recorder: reverts and checkpoints of one VM over both wires, then clones of a snapshot, and a snapshot made a VM.
 #[tokio::test]
 async fn revert_checkpoint_clone_template() {
-    let Some(recordings) = recordings() else { return };
+    let recordings = recordings();
     let mut world = rev01(&recordings);
     batch02(&mut world, &recordings);
     susp01(&mut world, &recordings);

@@ -213,7 +213,7 @@ async fn a_logout_ends_a_call_that_waits() {
             let shared = replay.server.shared().clone();
             let logout = tokio::spawn(async move {
                 // The call is under way when it has been counted.
-                while shared.calls().get("event.from").is_none() {
+                while !shared.calls().contains_key("event.from") {
                     tokio::task::yield_now().await;
                 }
                 shared.step(|world| xensnap::simulator::sessions::end(world, LOGGED_OUT));

@@ -97,14 +97,14 @@ async fn errors() {
         let mut world = state::pool(&recordings);
         session(&mut world, "e0652e5d-9a30-3230-e232-18d1ba5fa757");
         session(&mut world, "730fe0c9-eabf-b3ea-7a51-298970730650");
-        let halted = state::like(&mut world, "VM", |world, vm| is_halted_vm(world, vm), "f9a9a11b-a69f-4223-2b1e-48872cc122bf");
+        let halted = state::like(&mut world, "VM", is_halted_vm, "f9a9a11b-a69f-4223-2b1e-48872cc122bf");
         if let Some(halted) = halted {
             world.database.put("VM", &halted, "other_config", "base_template_name", Value::str("t")).unwrap();
         }
-        state::like(&mut world, "VM", |world, vm| is_halted_vm(world, vm), "86a87e1b-c9c8-ad86-028a-efce930bb90d");
-        state::like(&mut world, "VM", |world, vm| is_running(world, vm), "5a89fd53-b2f2-e530-2cf7-9c8637396b72");
-        state::like(&mut world, "VM", |world, vm| is_template(world, vm), "7b4c8419-db67-6fe0-ac4e-cbc9bf8e3573");
-        let marked = state::like(&mut world, "VM", |world, vm| is_halted_vm(world, vm), "f29f7813-36cc-1347-931e-295fefefaddd");
+        state::like(&mut world, "VM", is_halted_vm, "86a87e1b-c9c8-ad86-028a-efce930bb90d");
+        state::like(&mut world, "VM", is_running, "5a89fd53-b2f2-e530-2cf7-9c8637396b72");
+        state::like(&mut world, "VM", is_template, "7b4c8419-db67-6fe0-ac4e-cbc9bf8e3573");
+        let marked = state::like(&mut world, "VM", is_halted_vm, "f29f7813-36cc-1347-931e-295fefefaddd");
         if let Some(marked) = marked {
             let pairs = [("k<&>", "v<&>"), ("xensnap", "inherited?"), ("mac_seed", "76987e1e-5881-9bf8-b839-1971a9fd8d1e")];
             world.database.set("VM", &marked, "other_config", Value::pairs(pairs)).unwrap();
@@ -145,7 +145,7 @@ async fn message() {
     for recordings in recordings() {
         let mut world = state::pool(&recordings);
         session(&mut world, "730fe0c9-eabf-b3ea-7a51-298970730650");
-        let vm = state::like(&mut world, "VM", |world, vm| is_halted_vm(world, vm), "00000000-1111-2222-3333-444444444444");
+        let vm = state::like(&mut world, "VM", is_halted_vm, "00000000-1111-2222-3333-444444444444");
         if let Some(vm) = vm {
             world.database.set("VM", &vm, "uuid", Value::str("313997a8-5903-5b8b-0814-8d603d7e74fb")).unwrap();
         }

@@ -4,7 +4,8 @@
 //! same, but for what [`compare::Mask`] lists for the exchange; references and uuids that the simulator made itself must differ
 //! consistently: each recorded one stands for one of the simulator's, in later requests, too.
 //!
-//! The whole set runs where the shared material is; a selection of it in `tests/fixtures/recorded_simulator` runs everywhere.
+//! A selection in `tests/fixtures/recorded`, all but the handlers and a few very long answers, runs everywhere; the whole set runs where
+//! the shared material is.
 
 mod compare;
 mod events;
@@ -21,6 +22,6 @@ use std::path::{Path, PathBuf};
 
 /// The folders of recordings to hold the simulator against: the fixtures, and the whole set where there is one.
 fn recordings() -> Vec<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded_simulator");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded");
     [Some(fixtures), support::shared("xenapi/transcripts")].into_iter().flatten().filter(|path| path.exists()).collect()
 }

@@ -12,9 +12,7 @@ use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::mark::{KEY, Mark};
-use xensnap::domain::policy::{
-    Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind,
-};
+use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
 use xensnap::domain::schedule::Schedule;
 use xensnap::domain::selection::{Clause, Condition, Field, Selection};
@@ -136,7 +134,11 @@ impl Lab {
         Plan {
             installation: self.installation.parse().unwrap(),
             pools: vec![PlannedPool { settings, limits }],
-            policies: self.policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
+            policies: self
+                .policies
+                .iter()
+                .map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() })
+                .collect(),
             times,
             pace: self.pace,
         }
@@ -144,7 +146,8 @@ impl Lab {
 
     /// Starts the service, and waits until it knows the pool.
     pub async fn start(&mut self) {
-        let opened = Store::open(self.folder.path().join("history.sqlite"), &StoreOptions::default(), self.clock.now()).await.unwrap();
+        let opened =
+            Store::open(self.folder.path().join("history.sqlite"), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
         let daemon = Daemon::new(opened, self.plan(), clock).await.unwrap();
         let handle = daemon.handle();
@@ -233,7 +236,12 @@ impl Lab {
             let plain = |vm: &Ref| {
                 !["is_a_template", "is_a_snapshot", "is_control_domain"].iter().any(|field| database.bool("VM", vm, field))
             };
-            database.refs("VM").iter().filter(|vm| plain(vm)).map(|vm| database.text("VM", vm, "name_label").to_string()).collect()
+            database
+                .refs("VM")
+                .iter()
+                .filter(|vm| plain(vm))
+                .map(|vm| database.text("VM", vm, "name_label").to_string())
+                .collect()
         })
     }
 }

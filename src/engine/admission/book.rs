@@ -182,9 +182,7 @@ impl Book {
         let mut going = Vec::new();
         for ticket in &self.staged {
             let Some(operation) = self.operations.get(&ticket.id) else { continue };
-            let full = |need: &&Need| {
-                self.at(need.place).in_flight + kept.get(&need.place).copied().unwrap_or(0) >= need.limit
-            };
+            let full = |need: &&Need| self.at(need.place).in_flight + kept.get(&need.place).copied().unwrap_or(0) >= need.limit;
             let waits_for_an_sr = operation.needs.iter().filter(full).any(|need| need.queue);
             if operation.needs.iter().find(full).is_none() {
                 going.push(*ticket);

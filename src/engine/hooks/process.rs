@@ -99,7 +99,7 @@ pub(super) async fn run(
     limits: Limits,
 ) -> Ended {
     match start(command, environment) {
-        Ok(running) => running.to_its_end(clock, limits).await,
+        Ok(running) => running.ended(clock, limits).await,
         Err(failure) => Ended { result: Err(failure), output: String::new() },
     }
 }
@@ -134,7 +134,7 @@ fn start(command: &[String], environment: BTreeMap<OsString, OsString>) -> Resul
 }
 
 impl Running {
-    async fn to_its_end(mut self, clock: &SharedClock, limits: Limits) -> Ended {
+    async fn ended(mut self, clock: &SharedClock, limits: Limits) -> Ended {
         let mut tail = Tail::default();
         let exited = {
             let deadline = clock.sleep(limits.timeout);

@@ -1,0 +1,56 @@
+//! `xensnap adopt` and `release`: snapshots move between installations, on purpose and one by one.
+
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use uuid::Uuid;
+
+use super::asking::Asking;
+use crate::daemon::Ask;
+
+/// Makes snapshots of another installation, another tool or a person a policy's. Its first pruning then needs a yes.
+#[derive(Debug, ClapArgs)]
+pub struct AdoptArgs {
+    /// The policy that is to hold them, by id or name
+    #[arg(long)]
+    policy: String,
+    /// The snapshots' uuids
+    #[arg(required = true)]
+    snapshots: Vec<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Gives snapshots away: from then on this installation neither counts nor removes them.
+#[derive(Debug, ClapArgs)]
+pub struct ReleaseArgs {
+    /// The installation that gets them; without it they are nobody's
+    #[arg(long, value_name = "INSTALLATION")]
+    to: Option<String>,
+    /// The snapshots' uuids
+    #[arg(required = true)]
+    snapshots: Vec<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Adopts.
+///
+/// # Errors
+/// When the configuration or the history cannot be used, or no pool is reached.
+pub async fn adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
+    let asker = args.asking.asker().await?;
+    let policy = asker.policy(&args.policy)?;
+    let reply = asker.ask(Ask::Adopt { policy, snapshots: args.snapshots }).await?;
+    asker.done(!reply.failed).await
+}
+
+/// Releases.
+///
+/// # Errors
+/// As [`adopt`].
+pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
+    let asker = args.asking.asker().await?;
+    let reply = asker.ask(Ask::Release { snapshots: args.snapshots, to: args.to }).await?;
+    asker.done(!reply.failed).await
+}
