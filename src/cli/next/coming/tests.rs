@@ -115,8 +115,13 @@ fn a_policy_that_the_daemon_has_not_seen_counts_from_now() {
 #[test]
 fn what_has_no_time_comes_last() {
     let (disabled, nightly) = (Policy { enabled: false, ..policy("nightly") }, policy("weekly"));
-    let mut over = policy("over");
-    over.schedule = Schedule::new(vec!["0 0 30 2 *".parse().unwrap()], Zone::utc()).unwrap();
-    let coming = coming([&disabled, &nightly, &over].map(unseen).to_vec(), now(), 1);
-    assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs"), ("-", "disabled"), ("-", "never")]));
+    let coming = coming([&disabled, &nightly].map(unseen).to_vec(), now(), 1);
+    assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs"), ("-", "disabled")]));
+}
+
+#[test]
+fn where_no_time_comes_any_more_it_is_said_so() {
+    let nightly = policy("nightly");
+    let coming = coming(vec![unseen(&nightly)], utc("2200-01-01T00:00:00Z"), 1);
+    assert_eq!(told(&coming), expected(&[("-", "never")]));
 }
