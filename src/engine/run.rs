@@ -158,7 +158,11 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
     loop {
         site.trust(worker).await;
         let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
-        match worker.wait(site.barrier.pass()).await {
+        let passed = async {
+            tokio::select! { () = errand.drain.cancelled() => None, passed = site.barrier.pass() => Some(passed) }
+        };
+        let Some(passed) = worker.wait(passed).await else { return Ok(None) };
+        match passed {
             Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.
