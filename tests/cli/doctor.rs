@@ -77,21 +77,31 @@ pool http://127.0.0.1:PORT
 
 #[test]
 fn a_name_that_does_not_exist() {
-    says(doctor("https://xen1.invalid"), 1, 0, str![[r#"
+    says(
+        doctor("https://xen1.invalid"),
+        1,
+        0,
+        str![[r#"
 pool https://xen1.invalid
   PROBLEM   https://xen1.invalid: the name cannot be resolved; check the pool's `addresses` and this machine's name server[..]
 
-"#]]);
+"#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection() {
     let port = free_port().await;
-    says(doctor(&format!("https://127.0.0.1:{port}")), 1, port, str![[r#"
+    says(
+        doctor(&format!("https://127.0.0.1:{port}")),
+        1,
+        port,
+        str![[r#"
 pool https://127.0.0.1:PORT
   PROBLEM   https://127.0.0.1:PORT: the connection is refused; check host and port in the pool's `addresses`, and that the host's toolstack runs
 
-"#]]);
+"#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,11 +114,14 @@ async fn an_unknown_certificate() {
     let output = doctor(&address).assert().code(1);
     let printed = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     let printed = printed.replace(&format!(":{port}"), ":PORT").replace(&fingerprint, "AB:CD");
-    snapbox::assert_data_eq!(printed, str![[r#"
+    snapbox::assert_data_eq!(
+        printed,
+        str![[r#"
 pool https://127.0.0.1:PORT
   PROBLEM   https://127.0.0.1:PORT: its certificate is not trusted (it is signed by an unknown authority, or by itself). If it has this fingerprint on the host's own console too, put this line into the pool's block: fingerprints = ["sha256:AB:CD"]
 
-"#]]);
+"#]]
+    );
     doctor(&address).args(["--fingerprint", &format!("sha256:{fingerprint}")]).assert().code(0);
     server.shutdown().await;
 }
@@ -118,11 +131,16 @@ async fn a_wrong_password() {
     let server = pool(Options::default()).await;
     let port = server.address().port();
     let command = doctor(&format!("http://127.0.0.1:{port}")).env("XENSNAP_PASSWORD", "hunter2");
-    says(command, 1, port, str![[r#"
+    says(
+        command,
+        1,
+        port,
+        str![[r#"
 pool http://127.0.0.1:PORT
   PROBLEM   http://127.0.0.1:PORT refuses user `root` with this password; check `username` and the password
 
-"#]]);
+"#]],
+    );
     server.shutdown().await;
 }
 
@@ -133,7 +151,11 @@ async fn a_role_without_the_right_to_snapshot() {
     let server = pool(Options { users, ..Options::default() }).await;
     let port = server.address().port();
     let command = doctor(&format!("http://127.0.0.1:{port}")).args(["--username", "reader"]);
-    says(command, 1, port, str![[r#"
+    says(
+        command,
+        1,
+        port,
+        str![[r#"
 pool http://127.0.0.1:PORT
   server    XenServer 9.0.0 (xapi 26.17), JSON-RPC
   master    xen-01 at http://127.0.0.1:PORT
@@ -143,28 +165,39 @@ pool http://127.0.0.1:PORT
   PROBLEM   the user may not call VM.snapshot, VM.checkpoint, VM.destroy, VDI.destroy, VM.add_to_other_config, pool.sync_database; give it the role pool-operator (`xe subject-role-add`)
   contents  3 VMs (2 running), 2 snapshots, 6 SRs
 
-"#]]);
+"#]],
+    );
     server.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_server_that_is_no_xenserver() {
     let port = other_server("HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nnot here\n").await;
-    says(doctor(&format!("http://127.0.0.1:{port}")), 1, port, str![[r#"
+    says(
+        doctor(&format!("http://127.0.0.1:{port}")),
+        1,
+        port,
+        str![[r#"
 pool http://127.0.0.1:PORT
   PROBLEM   http://127.0.0.1:PORT: what answers there is no XenServer (HTTP 404); check host and port in the pool's `addresses`
 
-"#]]);
+"#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_no_web_server() {
     let port = other_server("SSH-2.0-OpenSSH_9.6\r\n").await;
-    says(doctor(&format!("http://127.0.0.1:{port}")), 1, port, str![[r#"
+    says(
+        doctor(&format!("http://127.0.0.1:{port}")),
+        1,
+        port,
+        str![[r#"
 pool http://127.0.0.1:PORT
   PROBLEM   http://127.0.0.1:PORT: what answers there is no web server, so no XenServer; check host and port (and `https://` against `http://`)
 
-"#]]);
+"#]],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,18 +205,28 @@ async fn plain_http_where_tls_is_spoken_and_the_other_way_round() {
     let identity = Identity::self_signed(&["127.0.0.1"]).unwrap();
     let server = pool(Options { tls: Some(identity), ..Options::default() }).await;
     let port = server.address().port();
-    says(doctor(&format!("http://127.0.0.1:{port}")), 1, port, str![[r#"
+    says(
+        doctor(&format!("http://127.0.0.1:{port}")),
+        1,
+        port,
+        str![[r#"
 pool http://127.0.0.1:PORT
   PROBLEM   http://127.0.0.1:PORT: the connection ended before the answer was complete; if it stays so, look at the host, the network in between, and whether its port speaks TLS (`https://`)[..]
 
-"#]]);
+"#]],
+    );
     server.shutdown().await;
     let port = other_server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
-    says(doctor(&format!("https://127.0.0.1:{port}")), 1, port, str![[r#"
+    says(
+        doctor(&format!("https://127.0.0.1:{port}")),
+        1,
+        port,
+        str![[r#"
 pool https://127.0.0.1:PORT
   PROBLEM   https://127.0.0.1:PORT: this port does not speak TLS; use the port that does (443 by default), or write `http://` in front of the address if everybody on the way may read the password
 
-"#]]);
+"#]],
+    );
 }
 
 #[test]
