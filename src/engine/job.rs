@@ -8,7 +8,7 @@ use super::errand::{Errand, kind_of, policy_id};
 use super::error::{Effect, Result, Setback};
 use super::kind::{Choice, choose, condition_of};
 use super::worker::Worker;
-use super::{marking, resolve, view};
+use super::{leftover, marking, resolve, view};
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::schedule::Admission;
@@ -163,13 +163,16 @@ async fn take_in(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Atte
             }
             Ok(Step::Again)
         }
-        Went::Not(setback) => refused(errand, job, attempt, &setback).await,
+        Went::Not(setback) => refused(worker, errand, job, attempt, &setback).await,
         Went::Doubtful(_) => doubt(worker, errand, job).await,
     }
 }
 
-async fn refused(errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
+async fn refused(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
     attempt::ended(&errand.site, job, attempt.id, setback).await?;
+    if setback.effect == Effect::Refused {
+        leftover::clear(worker, errand, job, attempt).await?;
+    }
     if setback.may_pass() || setback.effect == Effect::NeverLeft && setback.kind == failure::Kind::Ambiguous {
         return Ok(Step::Again);
     }
@@ -195,7 +198,7 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
             }
             Ok(Step::Again)
         }
-        Went::Not(setback) => refused(errand, job, &attempt, &setback).await,
+        Went::Not(setback) => refused(worker, errand, job, &attempt, &setback).await,
     }
 }
 
