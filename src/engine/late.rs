@@ -104,7 +104,7 @@ pub async fn mark_of(site: &Site, job: &Job, row: &crate::store::Snapshot) -> Re
 pub async fn secure_all(worker: &mut Worker, site: &Site) -> Result<()> {
     let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
     let removed: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
-    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.barrier.pass()).await.is_ok() {
+    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.secure()).await.is_ok() {
         site.store.snapshots_durable(marked, site.now()).await?;
         site.store.removals_settled(removed, site.now()).await?;
     }

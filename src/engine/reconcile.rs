@@ -56,6 +56,7 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     while !site.shows_the_present(worker, Duration::from_secs(3600)).await {
         tracing::warn!(pool = %site.name(), "the pool cannot be read; nothing is removed before it is");
     }
+    let incarnation = site.pool.incarnation();
     let rows = site.store.present_snapshots(site.uuid.0).await?;
     if doubt == Doubt::Server {
         scan(worker, site, &rows).await;
@@ -74,7 +75,7 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     for job in forgotten {
         keep_anew(site, job, &mut findings).await?;
     }
-    site.trusted.send_replace(true);
+    site.agreed(incarnation);
     Ok(findings)
 }
 

@@ -158,7 +158,7 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
         site.trust(worker).await;
         let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
         let passed = async {
-            tokio::select! { () = errand.drain.cancelled() => None, passed = site.barrier.pass() => Some(passed) }
+            tokio::select! { () = errand.drain.cancelled() => None, passed = site.secure() => Some(passed) }
         };
         let Some(passed) = worker.wait(passed).await else { return Ok(None) };
         match passed {

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::admission::Admission;
-use super::barrier::Barrier;
+use super::barrier::{Barrier, BarrierError, Passed};
 use super::worker::Worker;
 use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
 use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::EventClass;
-use crate::xenapi::{Inventory, Pool};
+use crate::xenapi::{Incarnation, Inventory, Pool};
 
 /// What is followed of a pool: all that selection, retention and the guards look at.
 pub const CLASSES: [EventClass; 10] = [
@@ -92,6 +92,8 @@ pub struct Site {
     pub pace: Pace,
     /// False while history and pool have not been compared since the server may have forgotten something: then nothing is removed.
     pub trusted: watch::Sender<bool>,
+    /// The life of the server that history was compared with last: only what this one acknowledged can be made durable unseen.
+    pub compared: Mutex<Option<Incarnation>>,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }
@@ -160,6 +162,24 @@ impl Site {
         let mut trusted = self.trusted.subscribe();
         // An error says that the site is gone, and with it whoever waits.
         let _ = worker.wait(trusted.wait_for(|trusted| *trusted)).await;
+    }
+
+    /// Returns once everything is durable that the server of the last comparison acknowledged until now.
+    ///
+    /// # Errors
+    /// When another life of the server answers: it may have forgotten some of it, and has to be compared with first.
+    pub async fn secure(&self) -> Result<Passed, BarrierError> {
+        let since = self.compared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match since {
+            Some(since) => self.barrier.pass_since(since).await,
+            None => Err(BarrierError::ServerRestarted),
+        }
+    }
+
+    /// History and pool agree, as of this life of the server.
+    pub fn agreed(&self, incarnation: Option<Incarnation>) {
+        *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = incarnation;
+        self.trusted.send_replace(true);
     }
 
     /// True while history and pool are known to agree.
