@@ -97,7 +97,7 @@ fn shown(schedule: &Schedule, at: DateTime<Utc>) -> String {
 
 fn selected(checked: &CheckedPolicy) -> String {
     let pools = if checked.pools.is_empty() { "all pools".to_owned() } else { format!("pool {}", checked.pools.join(", ")) };
-    format!("{} in {pools}", checked.policy.selection)
+    format!("in {pools}: {}", checked.policy.selection)
 }
 
 fn kind(kind: WantedKind) -> String {

@@ -79,13 +79,12 @@ enum Verb {
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The service says what it does; verbs only what went wrong.
-    crate::telemetry::to_standard_error(cli.verbose + u8::from(matches!(cli.verb, Verb::Daemon(_))));
+    crate::telemetry::to_standard_error(cli.verbose + talk(&cli.verb));
     report(run(cli.verb))
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let runtime = runtime(&verb).context("cannot start the runtime")?;
     match verb {
         Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
         Verb::Check(args) => Ok(check::run(&args)),
@@ -103,6 +102,23 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
         Verb::Unpin(args) => runtime.block_on(pin::unpin(args)),
+    }
+}
+
+/// How much a verb says by itself: the service what it does, others what went wrong, and a demonstration tells its own story.
+fn talk(verb: &Verb) -> u8 {
+    match verb {
+        Verb::Daemon(_) => 2,
+        Verb::Demo(_) => 0,
+        _ => 1,
+    }
+}
+
+/// A demonstration's clock must see everybody at rest before it jumps, which is cheapest to see on one thread.
+fn runtime(verb: &Verb) -> std::io::Result<tokio::runtime::Runtime> {
+    match verb {
+        Verb::Demo(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Runtime::new(),
     }
 }
 

@@ -29,11 +29,21 @@ pub(super) fn covered(text: &str, tree: Option<&Table>) -> String {
 fn look(table: &Table, in_pool: bool, secrets: &mut Vec<Range<usize>>) {
     for (key, entry) in &table.entries {
         let unknown = in_pool && !pool::KEYS.contains(&key.as_str());
-        if unknown || is_secret(key) {
-            secrets.push(entry.node.place.range());
-        } else {
-            look_into(&entry.node, in_pool && key != "address_map" || key == "pool", secrets);
+        match &entry.node.value {
+            _ if unknown || is_secret(key) => all_of(&entry.node, secrets),
+            // Its keys are addresses.
+            Value::Table(map) if in_pool => map.entries.values().for_each(|entry| look_into(&entry.node, true, secrets)),
+            _ => look_into(&entry.node, in_pool || key == "pool", secrets),
         }
+    }
+}
+
+/// A table in several places has no place of its own, so what is in it is covered piece by piece.
+fn all_of(node: &Node, secrets: &mut Vec<Range<usize>>) {
+    match &node.value {
+        Value::Table(table) => table.entries.values().for_each(|entry| all_of(&entry.node, secrets)),
+        Value::List(items) => items.iter().for_each(|item| all_of(item, secrets)),
+        _ => secrets.push(node.place.range()),
     }
 }
 
@@ -53,30 +63,50 @@ fn is_secret(key: &str) -> bool {
     !place_of_one && ["pas", "pwd", "pw", "secret", "token"].iter().any(|word| key.contains(word))
 }
 
-/// The same for a text without a tree: in `[[pool]]` blocks whatever is not known to be harmless.
+/// The same for a text without a tree, line by line. In a pool whatever is not known to be harmless is covered.
 fn in_lines(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
     let (mut at, mut in_pool) = (0, false);
     while at < text.len() {
-        let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
-        let line = &text[at..end];
-        if line.trim_start().starts_with('[') {
-            in_pool = line.contains("pool");
-        }
-        let key: String = line.trim_start().chars().take_while(|c| c.is_alphanumeric() || "_-\"'.".contains(*c)).collect();
-        let bare = key.trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
-        let harmless = line.trim_start().starts_with(['[', '#']) || pool::KEYS.contains(&bare) && bare != "password";
-        let covers = in_pool && !harmless && !bare.is_empty() || is_secret(line) && !harmless || in_pool && line.contains('@');
-        let mut next = end + 1;
-        if covers {
-            let from = at + line.find('=').map_or(line.len() - line.trim_start().len() + key.len(), |equals| equals + 1);
+        let mut end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+        let line = Line::of(&text[at..end]);
+        in_pool = if line.is_header { line.text.contains("pool") } else { in_pool || line.key == "pool" };
+        if line.is_secret(in_pool) {
+            let from = at + line.value;
             let to = end_of_value(text, from, end);
             secrets.push(from..to);
-            next = text[to..].find('\n').map_or(text.len(), |length| to + length) + 1;
+            end = text[to..].find('\n').map_or(text.len(), |length| to + length);
         }
-        at = next;
+        at = end + 1;
     }
     secrets
+}
+
+/// A line of a text that is no TOML.
+struct Line<'a> {
+    text: &'a str,
+    is_header: bool,
+    /// The last part of the key it seems to begin with.
+    key: &'a str,
+    /// Where the value seems to begin.
+    value: usize,
+}
+
+impl<'a> Line<'a> {
+    fn of(text: &'a str) -> Self {
+        let begin = text.len() - text.trim_start().len();
+        let length = text[begin..].find(|c: char| !c.is_alphanumeric() && !"_-\"'.".contains(c)).unwrap_or(text.len() - begin);
+        let written = &text[begin..begin + length];
+        let key = written.trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
+        let behind = text.find('=').map_or(begin + length, |equals| equals + 1);
+        let value = text[behind..].find(|c: char| !c.is_whitespace()).map_or(behind, |spaces| behind + spaces);
+        Self { text, is_header: text[begin..].starts_with('['), key, value }
+    }
+
+    fn is_secret(&self, in_pool: bool) -> bool {
+        let unknown = !pool::KEYS.contains(&self.key) && !self.is_header && !self.text.trim_start().starts_with('#');
+        is_secret(self.text) || in_pool && (unknown || self.text.contains('@'))
+    }
 }
 
 /// A text of several lines ends with its three quotes, and without them with the file.

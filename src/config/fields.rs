@@ -1,20 +1,14 @@
 //! Taking the keys out of a table. Whoever reads a table names each key it knows; what nobody asked for is unknown, and the keys
 //! that were asked for are what may have been meant. A value of the wrong kind becomes a finding, and reading goes on without it.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::findings::Findings;
 use super::source::Place;
+use super::told::Told;
 use super::tree::{Node, Table, Text, Value};
-use crate::domain::address::AddressError;
-use crate::domain::fingerprint::FingerprintError;
-use crate::domain::id::{NameError, UuidError};
-use crate::domain::naming::TemplateError;
 use crate::domain::nearest::nearest;
-use crate::domain::schedule::ExpressionError;
-use crate::domain::selection::PatternError;
-use crate::domain::span::SpanError;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy)]
@@ -36,45 +30,6 @@ impl<T> Written<T> {
     }
 }
 
-/// What an error of the domain says: where in the text, what is wrong, what to write instead.
-pub(super) struct Told {
-    pub at: Option<Range<usize>>,
-    pub message: String,
-    pub help: String,
-}
-
-impl Told {
-    /// Messages of the domain name the mistake first and the remedy after a semicolon.
-    pub fn from_message(message: &str) -> Self {
-        let (message, help) = message.split_once("; ").unwrap_or((message, ""));
-        Self { at: None, message: message.to_owned(), help: help.to_owned() }
-    }
-}
-
-macro_rules! told_as_shown {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Told {
-            fn from(error: $error) -> Self {
-                Self::from_message(&error.to_string())
-            }
-        }
-    )+};
-}
-
-told_as_shown!(AddressError, FingerprintError, NameError, PatternError, SpanError, UuidError);
-
-impl From<ExpressionError> for Told {
-    fn from(ExpressionError { at, message, help }: ExpressionError) -> Self {
-        Self { at: Some(at), message, help }
-    }
-}
-
-impl From<TemplateError> for Told {
-    fn from(TemplateError { at, message, help }: TemplateError) -> Self {
-        Self { at: Some(at), message, help }
-    }
-}
-
 /// The keys of a table, being taken out.
 pub(super) struct Fields<'t> {
     table: &'t Table,
@@ -92,13 +47,21 @@ impl<'t> Fields<'t> {
 
     /// The value of a key, of any kind.
     pub fn node(&mut self, key: &'static str) -> Option<&'t Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.entries.get(key).map(|entry| &entry.node)
     }
 
     /// Where a key stands.
     pub fn key(&self, key: &str) -> Option<Place> {
         self.table.entries.get(key).map(|entry| entry.key)
+    }
+
+    /// True when a key is missing; not when it was misspelt, which is told as such.
+    pub fn lacks(&self, key: &str) -> bool {
+        let unread = self.table.entries.keys().filter(|entry| !self.known.contains(&entry.as_str()));
+        !self.table.entries.contains_key(key) && unread.into_iter().all(|entry| nearest(entry, [key]).is_none())
     }
 
     pub fn text(&mut self, key: &'static str, findings: &mut Findings) -> Option<Written<&'t str>> {
@@ -194,7 +157,13 @@ impl<'t> Fields<'t> {
         let node = self.node(key)?;
         match &node.value {
             Value::List(items) => Some(Written::of(node, items.iter().filter_map(|item| table(key, item, findings)).collect())),
-            _ => wrong_kind(key, node, "a list of tables", &format!("write {key} = [{{ ... }}], or [[{key}]] blocks"), findings),
+            _ => wrong_kind(
+                key,
+                node,
+                "a list of tables",
+                &format!("write {key} = [{{ ... }}], or a block in double brackets: [[...]]"),
+                findings,
+            ),
         }
     }
 

@@ -32,6 +32,10 @@ pub(super) fn text(file: FileId, bytes: Vec<u8>, sources: &mut Sources, findings
         findings.error(file, "the file is in UTF-16", "save it in UTF-8");
         return None;
     }
+    if bytes.contains(&0) {
+        findings.error(file, "the file is no text", "remove it, or give it another ending than .toml");
+        return None;
+    }
     match String::from_utf8(bytes) {
         Ok(text) => Some(text),
         Err(error) => {

@@ -106,6 +106,12 @@ impl Findings {
         self.kept.len() >= MOST
     }
 
+    /// Without the warnings, which only distract from errors.
+    pub fn errors_only(mut self) -> Self {
+        self.kept.retain(|finding| finding.severity == Severity::Error);
+        self
+    }
+
     /// What was kept, by file and place, and how many findings were not.
     pub fn into_sorted(self) -> (Vec<Finding>, usize) {
         let mut kept = self.kept;

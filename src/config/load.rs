@@ -62,7 +62,7 @@ impl Loading {
         let id = self.open(path);
         let main = self.main(id, path, false);
         if self.findings.errors() > 0 {
-            return Err(Diagnostics::new(Arc::new(self.sources), self.findings));
+            return Err(Diagnostics::new(Arc::new(self.sources), self.findings.errors_only()));
         }
         Ok(main.pools.into_iter().map(|pool| pool.config).collect())
     }
@@ -142,14 +142,14 @@ impl Loading {
         let policies = self.policies(main.daemon.limits);
         let pools: Vec<&str> = main.pools.iter().map(|pool| pool.config.name.as_str()).collect();
         across::policies(&policies, main.whole.then_some(pools.as_slice()), &mut self.findings);
-        let failed = self.findings.errors() > 0;
         let checked = policies.into_iter().map(|read| checked(&self.sources, read)).collect();
-        let diagnostics = Diagnostics::new(Arc::new(self.sources), self.findings);
-        let Some(installation) = main.installation.filter(|_| !failed) else { return Err(diagnostics) };
+        let sources = Arc::new(self.sources);
+        let Some(installation) = main.installation.filter(|_| self.findings.errors() == 0) else {
+            return Err(Diagnostics::new(sources, self.findings.errors_only()));
+        };
         let pools = main.pools.into_iter().map(|pool| pool.config).collect();
-        let Main { daemon, store, .. } = main;
-        let config = Config { installation, daemon, store, pools, policies: checked };
-        Ok(Loaded { config, warnings: diagnostics })
+        let config = Config { installation, daemon: main.daemon, store: main.store, pools, policies: checked };
+        Ok(Loaded { config, warnings: Diagnostics::new(sources, self.findings) })
     }
 
     /// Templates first, then the policies of all files.

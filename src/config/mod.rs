@@ -14,11 +14,13 @@ mod files;
 mod findings;
 mod inherit;
 mod load;
+mod nesting;
 mod password;
 mod policy;
 pub mod pool;
 mod settings;
 mod source;
+mod told;
 mod tree;
 
 use std::path::{Path, PathBuf};

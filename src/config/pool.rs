@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fields::{Fields, Told, Written, read, text};
+use super::fields::{Fields, Written, read, text};
 use super::findings::Findings;
+use super::told::Told;
 use super::tree::{Table, Value};
 use crate::domain::address::Address;
 use crate::domain::fingerprint::Fingerprint;
@@ -72,9 +73,17 @@ pub(super) struct ReadPool {
     pub pool_uuid: Option<Written<PoolUuid>>,
 }
 
-/// Reads a block. Relative paths count from `base`, the folder of the file.
+/// Reads a block. Relative paths count from `base`, the folder of the file. A pool that is not read leaves an error behind.
 pub(super) fn pool(table: &Table, base: &Path, findings: &mut Findings) -> Option<ReadPool> {
     let before = findings.errors();
+    let read = parts(table, base, findings).filter(|_| findings.errors() == before);
+    if read.is_none() && findings.errors() == before {
+        findings.error(table.place, "this pool is incomplete", "a pool needs a name, addresses, a user name and a password");
+    }
+    read
+}
+
+fn parts(table: &Table, base: &Path, findings: &mut Findings) -> Option<ReadPool> {
     let mut fields = Fields::new(table);
     let name = named(&mut fields, findings);
     let addresses = addresses(&mut fields, findings);
@@ -87,9 +96,6 @@ pub(super) fn pool(table: &Table, base: &Path, findings: &mut Findings) -> Optio
     let pool_uuid = fields.parsed::<PoolUuid>("pool_uuid", findings);
     let address_map = address_map(&mut fields, findings);
     fields.finish(findings);
-    if findings.errors() > before {
-        return None;
-    }
     let (name, addresses) = (name?, addresses?);
     let config = PoolConfig {
         name: name.value.to_owned(),
@@ -106,7 +112,7 @@ pub(super) fn pool(table: &Table, base: &Path, findings: &mut Findings) -> Optio
 }
 
 fn required<'t>(fields: &mut Fields<'t>, key: &'static str, example: &str, findings: &mut Findings) -> Option<Written<&'t str>> {
-    if fields.key(key).is_none() {
+    if fields.lacks(key) {
         findings.error(fields.place(), format!("a [[pool]] needs `{key}`"), format!("write {example}"));
     }
     fields.text(key, findings)
@@ -142,7 +148,7 @@ fn without_user(text: &str) -> Result<Address, Told> {
 
 fn addresses(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Vec<Written<Address>>> {
     let example = "write addresses = [\"xen1.example.org\"]";
-    if fields.key("addresses").is_none() {
+    if fields.lacks("addresses") {
         findings.error(fields.place(), "a [[pool]] needs `addresses`", example);
     }
     let all = fields.texts("addresses", findings)?;
@@ -168,6 +174,7 @@ fn password(fields: &mut Fields<'_>, base: &Path, findings: &mut Findings) -> Op
     let keys = ["password", "password_file", "password_credential"];
     let [given, file, credential] = keys.map(|key| fields.text(key, findings));
     match keys.into_iter().filter_map(|key| fields.key(key)).collect::<Vec<_>>().as_slice() {
+        [] if !fields.lacks("password") => {}
         [] => findings.error(
             fields.place(),
             "this pool has no password",

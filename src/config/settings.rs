@@ -78,9 +78,9 @@ pub(super) const POLICIES: &str = "policies.d";
 
 /// Reads `installation`.
 pub(super) fn installation(fields: &mut Fields<'_>, needed: bool, findings: &mut Findings) -> Option<InstallationId> {
-    if needed && fields.key("installation").is_none() {
+    if needed && fields.lacks("installation") {
         findings.error(
-            Place::new(fields.place().file, 0..0),
+            fields.place().file,
             "`installation` is missing",
             "write installation = \"...\" at the top, a name of its own for each installation: it decides whose a snapshot is",
         );

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::findings::Findings;
+use super::nesting;
 use super::source::{FileId, Place};
 
 /// A value and where it stands.
@@ -120,6 +121,10 @@ const MOST_MISTAKES: usize = 10;
 
 /// The tree of a text. Mistakes of form become findings, and there is no tree.
 pub(super) fn parse(file: FileId, text: &str, findings: &mut Findings) -> Option<Table> {
+    if let Some(range) = nesting::too_deep(text) {
+        findings.error(Place::new(file, range), "this key has too many parts", "nothing here needs more than four levels");
+        return None;
+    }
     let error = match DeTable::parse(text) {
         Ok(table) => {
             let place = Place::new(file, table.span());
@@ -138,7 +143,7 @@ pub(super) fn parse(file: FileId, text: &str, findings: &mut Findings) -> Option
 fn help(message: &str) -> &'static str {
     match message {
         _ if message.contains("duplicate") => "a key stands once in a table; remove one of the two",
-        _ if message.contains("recursion") => "nothing here needs more than five levels",
+        _ if message.contains("recursion") => "nothing here needs more than four levels",
         _ if message.contains("string") => "put text between two quotes on one line: name = \"nightly\"",
         _ => "write key = value, with text in quotes: name = \"nightly\"",
     }

@@ -139,6 +139,7 @@ impl Keeper {
             admission: Admission::new(self.pool.limits),
             pace: plan.pace,
             trusted: watch::Sender::new(false),
+            said: std::sync::Mutex::default(),
         }
     }
 

@@ -79,13 +79,13 @@ const LONGEST_NAME: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Nothing was written.
-    #[error("a {kind} must not be empty")]
+    #[error("the {kind} must not be empty")]
     Empty {
         /// What it was to name.
         kind: &'static str,
     },
     /// Longer than 64 bytes.
-    #[error("a {kind} has at most 64 characters, this one has {length}")]
+    #[error("the {kind} has at most 64 characters, this one has {length}")]
     TooLong {
         /// What it was to name.
         kind: &'static str,
@@ -94,7 +94,7 @@ pub enum NameError {
     },
     /// A character outside the allowed set, or a first character that is no letter or digit.
     #[error(
-        "a {kind} consists of letters, digits, \"-\", \"_\" and \".\" and begins with a letter or digit; write for example \"{suggestion}\""
+        "the {kind} consists of letters, digits, \"-\", \"_\" and \".\" and begins with a letter or digit; write for example \"{suggestion}\""
     )]
     Character {
         /// What it was to name.

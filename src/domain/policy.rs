@@ -245,6 +245,9 @@ impl Policy {
     }
 
     fn crowded(&self, from: DateTime<Utc>) -> Option<Doubt> {
+        if self.schedule.spread == Exact::default() {
+            return None;
+        }
         let slots: Vec<_> = self.schedule.slots_after(from).take(100).collect();
         let shortest = slots.windows(2).map(|pair| pair[1] - pair[0]).min()?;
         let (spread, interval) = (self.schedule.spread, Exact(shortest.to_std().ok()?));

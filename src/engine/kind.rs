@@ -37,10 +37,13 @@ pub enum Choice {
 pub fn choose(wanted: &WantedKind, vm: &VmCondition<'_>) -> Choice {
     let kind = wanted.kind();
     let Some(in_the_way) = obstacle::to(kind, vm) else { return Choice::Take { kind, note: None } };
-    let Some(fallback) = wanted.fallback() else { return in_the_way.into() };
-    match obstacle::to(fallback, vm) {
-        None => Choice::Take { kind: fallback, note: Some(note(kind, &in_the_way)) },
-        Some(in_the_way) => in_the_way.into(),
+    match (wanted.fallback(), obstacle::to(Kind::Disk, vm)) {
+        (Some(fallback), None) => Choice::Take { kind: fallback, note: Some(note(kind, &in_the_way)) },
+        (Some(_), Some(in_the_way)) => in_the_way.into(),
+        (None, None) if kind != Kind::Offline => {
+            in_the_way.with("; with fallback = \"disk\" its disks would be snapshotted").into()
+        }
+        (None, _) => in_the_way.into(),
     }
 }
 

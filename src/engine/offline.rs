@@ -203,7 +203,10 @@ pub async fn bring_back(worker: &mut Worker, pool: &Pool, inventory: &Inventory,
         };
         let tried = pool.clock().elapsed().saturating_sub(begun);
         if is_final(&in_the_way) || tried + pause > PATIENCE {
-            return Err(OfflineError::NotStarted { tried, last: in_the_way });
+            return Err(match in_the_way {
+                StepError::Busy(operation) => OfflineError::Busy(operation),
+                last => OfflineError::NotStarted { tried, last },
+            });
         }
         tracing::info!(pool = %pool.name(), vm = %vm, error = %in_the_way, "a VM that was shut down cannot be started yet");
         worker.sleep(pause).await;

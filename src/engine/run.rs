@@ -22,7 +22,7 @@ use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
 use crate::domain::retention::Order;
 use crate::domain::schedule::Place;
-use crate::store::{Cause, Job, JobState, NewJob, Origin, Outcome, Run, RunState, Severity, SnapshotId};
+use crate::store::{Cause, Job, JobState, NewEvent, NewJob, Origin, Outcome, Run, RunState, Severity, SnapshotId};
 
 /// How far a run was driven.
 #[derive(Debug)]
@@ -73,13 +73,12 @@ pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>)
 /// Chooses the VMs and writes their jobs down.
 async fn begin(worker: &mut Worker, errand: &Arc<Errand>, only: Option<Vec<Uuid>>) -> Result<Vec<Job>> {
     let chosen = selecting::choose(&errand.site, &errand.policy, only.as_deref());
-    for unmatched in &chosen.unmatched {
+    let unmatched = chosen.unmatched.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if errand.site.is_news(&errand.policy.id, &unmatched) && !unmatched.is_empty() {
         let text = format!("policy {}: {unmatched}", errand.policy.name);
         let event = errand.site.event("selector-without-vm", Severity::Warning, text);
-        errand
-            .site
-            .note(crate::store::NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), ..event })
-            .await?;
+        let policy = Some(errand.policy.id.to_string());
+        errand.site.note(NewEvent { run: Some(errand.run.id), policy, ..event }).await?;
     }
     let now = errand.site.now();
     let jobs = chosen.vms.into_iter().map(|vm| new_job(errand, vm, now)).collect();
@@ -158,7 +157,11 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
     loop {
         site.trust(worker).await;
         let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
-        match worker.wait(site.barrier.pass()).await {
+        let passed = async {
+            tokio::select! { () = errand.drain.cancelled() => None, passed = site.barrier.pass() => Some(passed) }
+        };
+        let Some(passed) = worker.wait(passed).await else { return Ok(None) };
+        match passed {
             Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.

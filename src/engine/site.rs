@@ -1,6 +1,7 @@
 //! One pool with all that is needed to work on it. Whoever works on a pool has one of these and nothing global.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use super::admission::Admission;
 use super::barrier::Barrier;
 use super::worker::Worker;
 use crate::clock::SharedClock;
-use crate::domain::id::{InstallationId, PoolUuid};
+use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
 use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::EventClass;
@@ -90,6 +91,8 @@ pub struct Site {
     pub pace: Pace,
     /// False while history and pool have not been compared since the server may have forgotten something: then nothing is removed.
     pub trusted: watch::Sender<bool>,
+    /// What was said of each policy's selection, so that it is said again only when it changes.
+    pub said: Mutex<HashMap<PolicyId, String>>,
 }
 
 impl Site {
@@ -161,6 +164,12 @@ impl Site {
     /// True while history and pool are known to agree.
     pub fn is_trusted(&self) -> bool {
         *self.trusted.borrow()
+    }
+
+    /// True if this was not said of the policy's selection before, or something else was since.
+    pub fn is_news(&self, policy: &PolicyId, text: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(policy.clone(), text.to_owned()).as_deref() != Some(text)
     }
 
     /// An event about this pool.

@@ -3,13 +3,14 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// Sends events to standard error, in plain text. `verbosity` 0 shows warnings, 1 adds information, 2 and more details.
+/// Sends events to standard error, in plain text. `verbosity` 0 shows errors, 1 adds warnings, 2 information, 3 and more details.
 ///
 /// Does nothing when a subscriber is installed already.
 pub fn to_standard_error(verbosity: u8) {
     let level = match verbosity {
-        0 => "warn",
-        1 => "info",
+        0 => "error",
+        1 => "warn",
+        2 => "info",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("XENSNAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -10,6 +10,7 @@ use xensnap::xenapi::calls;
 use xensnap::xenapi::failure::Kind;
 use xensnap::xenapi::records::Vm;
 use xensnap::xenapi::task::TaskError;
+use xensnap::xenapi::types::Ref;
 
 use crate::bench::{Bench, PATIENCE};
 
@@ -32,6 +33,7 @@ async fn a_full_sr_refuses_snapshots_until_it_is_emptied() {
         .step(|world| world.database.int("SR", &sr, "physical_size") - world.database.int("SR", &sr, "physical_utilisation"));
     assert_eq!(free, 0, "the SR's record shows it");
     bench.simulation.faults().empty_srs();
+    bench.run(bench.pool.call(calls::sr::scan(&Ref::new(&sr)))).await.unwrap();
     bench.run(bench.pool.call(calls::vm::snapshot(&vm, "room"))).await.unwrap();
     bench.end().await;
 }

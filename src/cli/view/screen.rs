@@ -79,7 +79,7 @@ pub(in crate::cli) fn harmless(text: &str) -> String {
 }
 
 /// The text if it fits, otherwise its beginning and `…`.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub(in crate::cli) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }

@@ -28,7 +28,7 @@ pub(super) fn hooks(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<Hoo
 
 fn hook(table: &Table, findings: &mut Findings) -> Option<Hook> {
     let mut fields = Fields::new(table);
-    if fields.key("phase").is_none() {
+    if fields.lacks("phase") {
         let help = "write phase = \"before_vm\", \"after_vm\", \"before_run\" or \"after_run\"";
         findings.error(fields.place(), "a hook needs `phase`", help);
     }
@@ -52,7 +52,7 @@ fn hook(table: &Table, findings: &mut Findings) -> Option<Hook> {
 
 fn command(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Vec<String>> {
     let example = "write command = [\"/usr/local/bin/before-snapshot\", \"--quiet\"]";
-    if fields.key("command").is_none() {
+    if fields.lacks("command") {
         findings.error(fields.place(), "a hook needs `command`", example);
     }
     let command = fields.texts("command", findings)?;

@@ -13,8 +13,10 @@ use chrono::{DateTime, Utc};
 
 use super::fields::{Fields, Written, shortened};
 use super::findings::Findings;
+use super::inherit::INHERIT;
 use super::settings::DaemonLimits;
 use super::source::Place;
+use super::told::Told;
 use super::tree::Table;
 use crate::domain::id::{NameError, PolicyId};
 use crate::domain::policy::{Limits, Policy, PolicyError, Priority};
@@ -47,10 +49,20 @@ pub(super) struct ReadPolicy {
     pub pools: Vec<Written<String>>,
 }
 
-/// Reads a policy, or checks a template.
+/// Reads a policy, or checks a template. A policy that is not read leaves an error behind: none ever vanishes in silence.
 pub(super) fn policy(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Findings) -> Option<ReadPolicy> {
     let before = findings.errors();
+    let read = parts(table, extent, around, findings).filter(|_| findings.errors() == before);
+    if read.is_none() && extent == Extent::Whole && findings.errors() == before {
+        findings.error(table.place, "this policy is incomplete", "compare it with the samples in policies.d");
+    }
+    read.filter(|read| sound(read, around, findings))
+}
+
+fn parts(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Findings) -> Option<ReadPolicy> {
     let mut fields = Fields::new(table);
+    // Followed already; asked for so that it is known.
+    let _ = fields.node(INHERIT);
     let identity = if extent == Extent::Whole { identity(&mut fields, findings) } else { None };
     let enabled = fields.flag("enabled", findings);
     let observe = fields.flag("observe", findings);
@@ -63,9 +75,6 @@ pub(super) fn policy(table: &Table, extent: Extent, around: &Surroundings, findi
     let retention = retention::retention(&mut fields, extent, findings);
     let limits = limits(&mut fields, around, findings);
     fields.finish(findings);
-    if findings.errors() > before {
-        return None;
-    }
     let (name, id, id_place) = identity?;
     let policy = Policy {
         id,
@@ -80,8 +89,7 @@ pub(super) fn policy(table: &Table, extent: Extent, around: &Surroundings, findi
         retention: retention?,
         limits,
     };
-    let read = ReadPolicy { policy, place: table.place, name: name.place, id: id_place, pools };
-    sound(&read, around, findings).then_some(read)
+    Some(ReadPolicy { policy, place: table.place, name: name.place, id: id_place, pools })
 }
 
 /// The last word has the domain: whatever was overlooked here is an error too. What depends on today's date is a warning, because
@@ -94,14 +102,14 @@ fn sound(read: &ReadPolicy, around: &Surroundings, findings: &mut Findings) -> b
             findings.warning(read.name, format!("\"{}\" does not fire: {error}", policy.name), "look at window and blackout");
         }
         Err(error) => {
-            findings.error(read.place, error.to_string(), "");
+            let told = Told::from_message(&error.to_string());
+            findings.error(read.place, told.message, told.help);
             return false;
         }
     }
     for doubt in policy.doubts(around.now) {
-        let doubt = doubt.to_string();
-        let (message, help) = doubt.split_once("; ").unwrap_or((&doubt, ""));
-        findings.warning(read.name, format!("\"{}\": {message}", policy.name), help);
+        let told = Told::from_message(&doubt.to_string());
+        findings.warning(read.name, format!("\"{}\": {}", policy.name, told.message), told.help);
     }
     if !policy.enabled {
         findings.warning(read.name, format!("\"{}\" is disabled and will not fire", policy.name), "");
@@ -114,7 +122,7 @@ fn sound(read: &ReadPolicy, around: &Surroundings, findings: &mut Findings) -> b
 
 /// Name and id. Without an id it follows from the name, and a rename makes another policy of it.
 fn identity<'t>(fields: &mut Fields<'t>, findings: &mut Findings) -> Option<(Written<&'t str>, PolicyId, Option<Place>)> {
-    if fields.key("name").is_none() {
+    if fields.lacks("name") {
         findings.error(fields.place(), "a [[policy]] needs a name", "write name = \"Nightly\"");
     }
     let name = fields.text("name", findings);

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-use super::super::fields::{Fields, Told, Written};
+use super::super::fields::{Fields, Written};
 use super::super::findings::Findings;
+use super::super::told::Told;
 use super::Extent;
 use crate::domain::policy::{Afterwards, Retention};
 use crate::domain::retention::{Order, Period, Rules, RulesError};
@@ -40,7 +41,7 @@ impl FromStr for AfterwardsText {
 }
 
 pub(super) fn retention(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Retention> {
-    if extent == Extent::Whole && fields.key("retention").is_none() {
+    if extent == Extent::Whole && fields.lacks("retention") {
         findings.error(fields.place(), "this policy does not say what it keeps", "write retention = { last = 7 }");
     }
     let mut fields = fields.table("retention", findings)?;

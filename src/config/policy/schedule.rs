@@ -1,20 +1,15 @@
 //! `[policy.schedule]`.
 
-use super::super::fields::{Fields, Told, Written, read};
+use super::super::fields::{Fields, Written, read, text};
 use super::super::findings::Findings;
+use super::super::told::Told;
 use super::Extent;
 use crate::domain::schedule::{CatchUp, CronExpression, Schedule, ScheduleError, TimeWindow, Windows};
 use crate::domain::span::Exact;
-use crate::domain::zone::{Zone, ZoneError};
-
-impl From<ZoneError> for Told {
-    fn from(error: ZoneError) -> Self {
-        Told::from_message(&error.to_string())
-    }
-}
+use crate::domain::zone::Zone;
 
 pub(super) fn schedule(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Schedule> {
-    if extent == Extent::Whole && fields.key("schedule").is_none() {
+    if extent == Extent::Whole && fields.lacks("schedule") {
         findings.error(
             fields.place(),
             "this policy has no schedule",
@@ -43,7 +38,7 @@ pub(super) fn schedule(fields: &mut Fields<'_>, extent: Extent, findings: &mut F
 
 fn cron(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Vec<CronExpression>> {
     let example = "write cron = \"30 2 * * *\" for every night at half past two";
-    if extent == Extent::Whole && fields.key("cron").is_none() {
+    if extent == Extent::Whole && fields.lacks("cron") {
         findings.error(fields.place(), "a schedule needs `cron`", example);
     }
     let all = fields.all_parsed::<CronExpression>("cron", findings)?;
@@ -54,10 +49,11 @@ fn cron(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Opt
 }
 
 fn zone(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Zone> {
-    if extent == Extent::Whole && fields.key("zone").is_none() {
+    if extent == Extent::Whole && fields.lacks("zone") {
         findings.error(fields.place(), "a schedule needs `zone`", "write zone = \"Europe/Berlin\", or zone = \"UTC\"");
     }
-    let (node, text) = fields.texts("zone", findings)?.value.into_iter().next()?;
+    let node = fields.node("zone")?;
+    let text = text("zone", node, findings)?;
     read(node, text, Zone::named(&text.text), findings).map(|zone| zone.value)
 }
 

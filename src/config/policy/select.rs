@@ -1,50 +1,49 @@
 //! `[policy.select]`, and clauses in general: tables whose keys are fields and whose values are patterns.
 
-use super::super::fields::{Fields, Told, read};
+use super::super::fields::{Fields, read};
 use super::super::findings::Findings;
+use super::super::told::Told;
 use super::super::tree::{Table, Text, Value};
 use super::Extent;
 use crate::domain::policy::PolicyError;
 use crate::domain::selection::{Clause, Condition, DiskClause, DiskField, Field, Pattern, PatternError, Selection};
 
 pub(super) fn selection(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Selection> {
-    let nothing = Told::from_message(&PolicyError::NothingSelected.to_string());
-    if extent == Extent::Whole && fields.key("select").is_none() {
-        findings.error(fields.place(), "this policy has no `select`", format!("{}, in [policy.select]", nothing.help));
+    if extent == Extent::Whole && fields.lacks("select") {
+        findings.error(fields.place(), "this policy has no `select`", format!("{}, in [policy.select]", nothing().help));
     }
     let mut fields = fields.table("select", findings)?;
-    let all = fields.flag("all", findings);
-    let include = fields.tables("include", findings);
     let exclude = fields.tables("exclude", findings).map(|tables| clauses(&tables.value, findings)).unwrap_or_default();
+    let include = include(&mut fields, extent, findings);
     let honour_no_bak = fields.flag("honour_no_bak", findings).is_some_and(|honour| honour.value);
-    let place = fields.place();
     fields.finish(findings);
+    Some(Selection { include: include?, exclude, honour_no_bak })
+}
+
+fn nothing() -> Told {
+    Told::from_message(&PolicyError::NothingSelected.to_string())
+}
+
+/// `all` or `include`: the one that stands nearer to the policy; not both in one place.
+fn include(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Option<Vec<Clause>> {
+    let all = fields.flag("all", findings).filter(|all| all.value);
+    let include = fields.tables("include", findings);
     let read = include.as_ref().map(|tables| clauses(&tables.value, findings)).unwrap_or_default();
-    let include = match (all.filter(|all| all.value), include) {
-        (Some(all), Some(include)) if !include.yields_to(&all) && !all.yields_to(&include) => {
-            findings.conflict(
-                include.place,
-                (all.place, "every VM is taken here"),
-                "`include` has no effect beside all = true",
-                "keep one of the two",
-            );
-            return None;
+    match (all, include) {
+        (Some(all), Some(include)) if include.depth == all.depth => {
+            let other = (all.place, "every VM is taken here");
+            findings.conflict(include.place, other, "`include` has no effect beside all = true", "keep one of the two");
+            None
         }
-        (Some(all), include) if include.as_ref().is_none_or(|include| include.yields_to(&all)) => vec![Clause::default()],
-        (_, Some(include)) => {
-            if extent == Extent::Whole && include.value.is_empty() {
-                findings.error(include.place, nothing.message, nothing.help);
+        (Some(all), include) if include.as_ref().is_none_or(|include| include.yields_to(&all)) => Some(vec![Clause::default()]),
+        (_, Some(include)) if !include.value.is_empty() || extent == Extent::Part => Some(read),
+        (_, include) => {
+            if extent == Extent::Whole && (include.is_some() || fields.lacks("include")) {
+                findings.error(include.map_or(fields.place(), |include| include.place), nothing().message, nothing().help);
             }
-            read
+            None
         }
-        (_, None) => {
-            if extent == Extent::Whole {
-                findings.error(place, nothing.message, nothing.help);
-            }
-            return None;
-        }
-    };
-    Some(Selection { include, exclude, honour_no_bak })
+    }
 }
 
 fn clauses(tables: &[&Table], findings: &mut Findings) -> Vec<Clause> {

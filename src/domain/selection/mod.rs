@@ -158,7 +158,7 @@ impl fmt::Display for Selection {
         if !self.exclude.is_empty() {
             write!(f, ", but not {}", listed(&self.exclude))?;
         }
-        if self.honour_no_bak { write!(f, ", nothing tagged \"{NO_BAK_TAG}\"") } else { Ok(()) }
+        if self.honour_no_bak { write!(f, ", and nothing tagged \"{NO_BAK_TAG}\"") } else { Ok(()) }
     }
 }
 

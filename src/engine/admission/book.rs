@@ -1,11 +1,12 @@
 //! Who waits, who is next and who is at work, as a state machine without time: somebody arrives or leaves, and what follows is
 //! answered as moves. Nothing else ever changes anybody's standing.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::need::{Spot, needs_of};
-use super::place::{Need, Place, PlaceId, Ticket};
+use super::place::{Front, NO_TICKET, Need, Place, PlaceId, Ticket};
 use super::{Limits, Queue, Request};
 use crate::domain::id::PolicyId;
 use crate::domain::policy::Priority;
@@ -17,6 +18,10 @@ pub(super) struct Id(u64);
 /// Operations of one policy that need the same: when the first of them cannot go, neither can the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LaneId(u64);
+
+/// A policy, for as long as the book is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct PolicyNumber(usize);
 
 /// How far an operation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +44,7 @@ pub(super) struct Move {
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) lane: LaneId,
-    pub(super) policy: PolicyId,
+    pub(super) policy: PolicyNumber,
     pub(super) priority: Priority,
     pub(super) needs: Arc<[Need]>,
     pub(super) standing: Standing,
@@ -47,6 +52,8 @@ pub(super) struct Operation {
     pub(super) ticket: Option<Ticket>,
     /// How often others were let past since it has its ticket.
     pub(super) passed: u32,
+    /// While it is staged: the places of which it will take over the unit of another.
+    takes_over: Vec<PlaceId>,
 }
 
 impl Operation {
@@ -54,9 +61,14 @@ impl Operation {
     pub(super) fn queues(&self) -> impl Iterator<Item = PlaceId> {
         self.needs.iter().filter(|need| need.queue).map(|need| need.place)
     }
+
+    /// The places of which it has a unit while it is staged.
+    fn units(&self) -> impl Iterator<Item = PlaceId> {
+        self.needs.iter().map(|need| need.place).filter(|place| !self.takes_over.contains(place))
+    }
 }
 
-type LaneKey = (Priority, PolicyId, Arc<[Need]>);
+type LaneKey = (Priority, PolicyNumber, Arc<[Need]>);
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -71,6 +83,7 @@ pub(super) struct Book {
     counter: u64,
     places: Vec<Place>,
     place_ids: HashMap<Spot, PlaceId>,
+    policies: HashMap<PolicyId, PolicyNumber>,
     pub(super) lanes: HashMap<LaneId, Lane>,
     lane_ids: HashMap<LaneKey, LaneId>,
     pub(super) operations: HashMap<Id, Operation>,
@@ -87,6 +100,7 @@ impl Book {
             counter: 0,
             places: Vec::new(),
             place_ids: HashMap::new(),
+            policies: HashMap::new(),
             lanes: HashMap::new(),
             lane_ids: HashMap::new(),
             operations: HashMap::new(),
@@ -98,21 +112,25 @@ impl Book {
     /// Somebody wants a turn.
     pub(super) fn arrive(&mut self, request: &Request) -> (Id, Vec<Move>) {
         let id = Id(self.count());
-        let needs: Arc<[Need]> = self.needs(request).into();
-        let lane = self.lane((request.priority, request.policy.clone(), Arc::clone(&needs)));
+        let (needs, policy): (Arc<[Need]>, _) = (self.needs(request).into(), self.policy(&request.policy));
+        let lane = self.lane((request.priority, policy, Arc::clone(&needs)));
         let operation = Operation {
             lane,
-            policy: request.policy.clone(),
+            policy,
             priority: request.priority,
             needs,
             standing: Standing::Waiting,
             ticket: None,
             passed: 0,
+            takes_over: Vec::new(),
         };
-        if self.line_up(lane, id) {
-            self.stirred.extend(operation.queues());
-        }
+        let queues: Vec<_> = operation.queues().collect();
         self.operations.insert(id, operation);
+        // Behind others of its lane it cannot go, because they cannot.
+        if self.line_up(lane, id) {
+            self.show(lane);
+            self.stirred.extend(queues);
+        }
         (id, self.settle())
     }
 
@@ -123,7 +141,7 @@ impl Book {
             Standing::Waiting => self.step_out(&operation, id),
             Standing::Staged => {
                 operation.ticket.map(|ticket| self.staged.remove(&ticket));
-                operation.needs.iter().for_each(|need| self.at_mut(need.place).staged -= 1);
+                operation.units().for_each(|place| self.at_mut(place).staged -= 1);
             }
             Standing::Turn => operation.needs.iter().for_each(|need| self.at_mut(need.place).end(id)),
         }
@@ -140,7 +158,7 @@ impl Book {
 
     fn queue(&self, place: &Place) -> Option<Queue> {
         let Spot::Sr(sr) = place.spot else { return None };
-        let waiting: usize = place.lanes.iter().map(|lane| self.lanes[lane].waiting.len()).sum();
+        let waiting: usize = place.lanes.keys().map(|lane| self.lanes[lane].waiting.len()).sum();
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let queue = Queue { sr, in_flight: place.in_flight, staged: place.staged, waiting };
         (queue.in_flight + queue.staged + queue.waiting > 0).then_some(queue)
@@ -164,12 +182,14 @@ impl Book {
         let Some(mut operation) = self.operations.remove(&id) else { return };
         self.note_passing(&operation);
         self.step_out(&operation, id);
-        for need in operation.needs.iter() {
-            let place = self.at_mut(need.place);
-            place.staged += 1;
-            place.serve(&operation.policy, now);
+        operation.takes_over = self.taken_over(&operation);
+        operation.units().for_each(|place| self.at_mut(place).staged += 1);
+        operation.queues().for_each(|queue| self.at_mut(queue).serve(operation.policy, now));
+        // What was kept for it is free for others, as far as it takes over what another has.
+        if operation.ticket.is_some() {
+            self.stir(&operation.needs);
         }
-        let ticket = Ticket { priority: std::cmp::Reverse(operation.priority), number: now, id };
+        let ticket = Ticket { priority: Reverse(operation.priority), number: now, id };
         self.staged.insert(ticket);
         (operation.standing, operation.ticket) = (Standing::Staged, Some(ticket));
         self.operations.insert(id, operation);
@@ -201,15 +221,14 @@ impl Book {
         self.staged.remove(&ticket);
         let Some(operation) = self.operations.get_mut(&ticket.id) else { return };
         (operation.standing, operation.ticket) = (Standing::Turn, None);
-        let needs = Arc::clone(&operation.needs);
-        for need in needs.iter() {
-            self.at_mut(need.place).begin(ticket.id);
-        }
+        let (needs, units): (_, Vec<_>) = (Arc::clone(&operation.needs), operation.units().collect());
+        units.into_iter().for_each(|place| self.at_mut(place).staged -= 1);
+        needs.iter().for_each(|need| self.at_mut(need.place).begin(ticket.id));
         self.stir(&needs);
     }
 
     /// Units of these became free: whoever waits for one of them is asked again.
-    fn stir(&mut self, needs: &[Need]) {
+    pub(super) fn stir(&mut self, needs: &[Need]) {
         for need in needs {
             if need.queue {
                 self.stirred.insert(need.place);
@@ -236,12 +255,14 @@ impl Book {
             return *lane;
         }
         let lane = LaneId(self.count());
-        for need in key.2.iter().filter(|need| need.queue) {
-            self.places[need.place.0].lanes.insert(lane);
-        }
         self.lane_ids.insert(key.clone(), lane);
         self.lanes.insert(lane, Lane { key, waiting: BTreeSet::new() });
         lane
+    }
+
+    fn policy(&mut self, policy: &PolicyId) -> PolicyNumber {
+        let next = PolicyNumber(self.policies.len());
+        *self.policies.entry(policy.clone()).or_insert(next)
     }
 
     /// True if it is the first of its lane.
@@ -260,17 +281,31 @@ impl Book {
         }
         let Some(lane) = self.lanes.get_mut(&operation.lane) else { return };
         lane.waiting.remove(&id);
-        if lane.waiting.is_empty() {
-            self.close(operation.lane);
+        self.show(operation.lane);
+    }
+
+    /// Puts the first of a lane where it is looked for; closes the lane if there is none.
+    pub(super) fn show(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get(&id) else { return };
+        let (key, first) = (lane.key.clone(), lane.waiting.first().copied());
+        let front = first.map(|id| self.front(id, &key));
+        for need in key.2.iter().filter(|need| need.queue) {
+            let lanes = &mut self.at_mut(need.place).lanes;
+            match front {
+                Some(front) => lanes.insert(id, front),
+                None => lanes.remove(&id),
+            };
+        }
+        if front.is_none() {
+            self.lanes.remove(&id);
+            self.lane_ids.remove(&key);
         }
     }
 
-    fn close(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.remove(&id) else { return };
-        self.lane_ids.remove(&lane.key);
-        for need in lane.key.2.iter().filter(|need| need.queue) {
-            self.at_mut(need.place).lanes.remove(&id);
-        }
+    fn front(&self, id: Id, key: &LaneKey) -> Front {
+        let ticket = self.operations.get(&id).and_then(|operation| operation.ticket);
+        let ticket = ticket.map_or(NO_TICKET, |ticket| ticket.number);
+        Front { id, priority: Reverse(key.0), ticket, policy: key.1 }
     }
 
     pub(super) fn count(&mut self) -> u64 {

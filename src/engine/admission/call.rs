@@ -3,9 +3,10 @@
 //! the first ticket wherever it waits: of two that stand in each other's way only the earlier one may keep others away.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
-use super::book::{Book, Id, LaneId, Operation};
+use super::book::{Book, Id, Operation};
 use super::need::Spot;
 use super::place::{NO_TICKET, Need, PlaceId, Rank, Ticket};
 
@@ -18,60 +19,67 @@ impl Book {
         if self.at(queue).staged >= self.at(queue).stages {
             return None;
         }
-        let ranks = self.ranks(queue);
-        for (at, rank) in ranks.iter().enumerate() {
-            if self.may_be_staged(rank.id) {
-                self.compensate(rank, &ranks[at + 1..]);
+        let mut ranks: BinaryHeap<_> = self.at(queue).ranks().map(Reverse).collect();
+        while let Some(Reverse(rank)) = ranks.pop() {
+            if !self.may_be_staged(rank.id) {
+                self.give_ticket(rank.id);
+            } else if !self.is_outranked(&rank, queue) {
+                self.compensate(&rank);
                 return Some(rank.id);
             }
-            self.give_ticket(rank.id);
         }
         None
     }
 
-    /// The first of every lane, in the order in which they are called.
-    fn ranks(&self, queue: PlaceId) -> Vec<Rank> {
-        let mut ranks: Vec<_> = self.at(queue).lanes.iter().filter_map(|lane| self.rank(queue, *lane)).collect();
-        ranks.sort_unstable();
-        ranks
+    /// Whether somebody of higher priority can be staged at another queue that this one would take a place of.
+    fn is_outranked(&self, rank: &Rank, queue: PlaceId) -> bool {
+        let others = self.operations[&rank.id].queues().filter(|other| *other != queue);
+        others
+            .flat_map(|other| self.at(other).lanes.values())
+            .any(|front| front.priority < rank.priority && self.may_be_staged(front.id))
     }
 
-    fn rank(&self, queue: PlaceId, lane: LaneId) -> Option<Rank> {
-        let id = *self.lanes.get(&lane)?.waiting.first()?;
-        let operation = self.operations.get(&id)?;
-        let ticket = operation.ticket.map_or(NO_TICKET, |ticket| ticket.number);
-        let served = self.at(queue).last_served(&operation.policy);
-        Some(Rank { priority: Reverse(operation.priority), ticket, served, id })
-    }
-
-    /// A ticket goes before the turn of the policies; whose turn it was gets the next ticket.
-    fn compensate(&mut self, chosen: &Rank, behind: &[Rank]) {
-        if chosen.ticket == NO_TICKET {
+    /// Whoever is staged by its ticket, or by its turn at another of its queues, may go before the one whose policy's turn it was:
+    /// that one gets the next ticket.
+    fn compensate(&mut self, chosen: &Rank) {
+        let queues: Vec<_> = self.operations[&chosen.id].queues().collect();
+        if chosen.ticket == NO_TICKET && queues.len() == 1 {
             return;
         }
-        let next = behind.iter().find(|rank| rank.ticket == NO_TICKET && rank.priority == chosen.priority);
-        if let Some(next) = next {
-            self.give_ticket(next.id);
+        for queue in queues {
+            let called = self.at(queue).ranks().filter(|rank| rank.ticket == NO_TICKET && rank.priority == chosen.priority).min();
+            if let Some(called) = called.filter(|called| called.id != chosen.id) {
+                self.give_ticket(called.id);
+            }
         }
     }
 
     fn give_ticket(&mut self, id: Id) {
         let number = self.count();
-        let Some(operation) = self.operations.get_mut(&id) else { return };
-        if operation.ticket.is_some() {
-            return;
-        }
+        let Some(operation) = self.operations.get_mut(&id).filter(|operation| operation.ticket.is_none()) else { return };
         let ticket = Ticket { priority: Reverse(operation.priority), number, id };
         operation.ticket = Some(ticket);
-        let needs = std::sync::Arc::clone(&operation.needs);
+        let (lane, needs) = (operation.lane, Arc::clone(&operation.needs));
         for need in needs.iter() {
-            self.at_mut(need.place).tickets.insert(ticket);
+            let tickets = &mut self.at_mut(need.place).tickets;
+            tickets.insert(ticket);
+            // Who was first there is not any more, and may keep nothing from anybody now.
+            let displaced = tickets.iter().nth(1).copied().filter(|_| tickets.first() == Some(&ticket));
+            let displaced = displaced.and_then(|other| self.operations.get(&other.id)).map(|other| Arc::clone(&other.needs));
+            self.stir(&displaced.unwrap_or_default());
         }
+        self.show(lane);
     }
 
-    fn may_be_staged(&self, id: Id) -> bool {
+    pub(super) fn may_be_staged(&self, id: Id) -> bool {
         let Some(operation) = self.operations.get(&id) else { return false };
         operation.needs.iter().all(|need| self.has_room(operation, need))
+    }
+
+    /// The places of which it need not have a unit of its own, because it takes over that of whom it follows.
+    pub(super) fn taken_over(&self, operation: &Operation) -> Vec<PlaceId> {
+        let places = operation.needs.iter().filter(|need| !need.queue).map(|need| need.place);
+        places.filter(|place| self.follows(operation, *place)).collect()
     }
 
     /// Queues have room while not too many are staged; other places while a unit is free, or will be when the turn comes.

@@ -1,11 +1,10 @@
 //! A place with a limit: who is at it, who waits there, and in which order those that wait are asked.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::book::{Id, LaneId};
+use super::book::{Id, LaneId, PolicyNumber};
 use super::need::Spot;
-use crate::domain::id::PolicyId;
 use crate::domain::policy::Priority;
 
 /// A place in [`super::book::Book`].
@@ -40,6 +39,16 @@ pub(super) struct Rank {
     pub(super) id: Id,
 }
 
+/// Who is the first of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Front {
+    pub(super) id: Id,
+    pub(super) priority: Reverse<Priority>,
+    /// The number of its ticket, or [`NO_TICKET`].
+    pub(super) ticket: u64,
+    pub(super) policy: PolicyNumber,
+}
+
 /// The ticket of those that have none.
 pub(super) const NO_TICKET: u64 = u64::MAX;
 
@@ -50,14 +59,16 @@ pub(super) struct Place {
     /// So many may be staged here.
     pub(super) stages: u32,
     pub(super) in_flight: u32,
+    /// How many are staged; those that will take over another's unit are not counted.
     pub(super) staged: u32,
     /// Who was called and could not go.
     pub(super) tickets: BTreeSet<Ticket>,
     /// Who is in flight; kept for SRs only.
     pub(super) working: Vec<Id>,
     /// Who waits; kept for queues only.
-    pub(super) lanes: BTreeSet<LaneId>,
-    served: HashMap<PolicyId, u64>,
+    pub(super) lanes: BTreeMap<LaneId, Front>,
+    /// When each policy was last served here.
+    served: HashMap<PolicyNumber, u64>,
 }
 
 impl Place {
@@ -74,26 +85,29 @@ impl Place {
             staged: 0,
             tickets: BTreeSet::new(),
             working: Vec::new(),
-            lanes: BTreeSet::new(),
+            lanes: BTreeMap::new(),
             served: HashMap::new(),
         }
     }
 
-    /// When this policy was last served here.
-    pub(super) fn last_served(&self, policy: &PolicyId) -> u64 {
-        self.served.get(policy).copied().unwrap_or(0)
+    /// Where the first of a lane stands among all that wait here.
+    pub(super) fn rank(&self, front: &Front) -> Rank {
+        let served = self.served.get(&front.policy).copied().unwrap_or(0);
+        Rank { priority: front.priority, ticket: front.ticket, served, id: front.id }
+    }
+
+    /// All that wait here, in no order.
+    pub(super) fn ranks(&self) -> impl Iterator<Item = Rank> {
+        self.lanes.values().map(|front| self.rank(front))
     }
 
     /// A policy was served here.
-    pub(super) fn serve(&mut self, policy: &PolicyId, now: u64) {
-        if self.spot.has_queue() {
-            self.served.insert(policy.clone(), now);
-        }
+    pub(super) fn serve(&mut self, policy: PolicyNumber, now: u64) {
+        self.served.insert(policy, now);
     }
 
     /// One more is in flight.
     pub(super) fn begin(&mut self, id: Id) {
-        self.staged -= 1;
         self.in_flight += 1;
         if matches!(self.spot, Spot::Sr(_)) {
             self.working.push(id);

@@ -195,7 +195,9 @@ fn condition_of_disk<'a>(tables: &'a Tables, disk: &Disk, reach: &Reach<'a>) -> 
 }
 
 fn driver_snapshots(tables: &Tables, sr: &Sr) -> bool {
-    tables.all::<Sm>().find(|(_, driver)| driver.kind == sr.kind).is_none_or(|(_, driver)| driver.can("VDI_SNAPSHOT"))
+    let Some((_, driver)) = tables.all::<Sm>().find(|(_, driver)| driver.kind == sr.kind) else { return true };
+    let says_nothing = driver.capabilities.is_empty() && driver.features.as_ref().is_none_or(|features| features.0.is_empty());
+    says_nothing || driver.can("VDI_SNAPSHOT")
 }
 
 /// Which hosts reach which storage.
@@ -211,8 +213,9 @@ impl<'a> Reach<'a> {
     }
 
     fn some_host_reaches_all(&self, vm: &Vm) -> bool {
-        let loaded = vm.vbds.iter().filter_map(|vbd| self.tables.get(vbd)).filter(|vbd| !vbd.empty);
-        let srs: HashSet<&Ref<Sr>> = loaded.filter_map(|vbd| self.tables.get(&vbd.vdi)).map(|vdi| &vdi.sr).collect();
+        let loaded = vm.vbds.iter().filter_map(|vbd| self.tables.get(vbd)).filter(|vbd| !vbd.empty).map(|vbd| &vbd.vdi);
+        let image = (vm.power_state == PowerState::Suspended).then_some(&*vm.suspend_vdi);
+        let srs: HashSet<&Ref<Sr>> = loaded.chain(image).filter_map(|vdi| self.tables.get(vdi)).map(|vdi| &vdi.sr).collect();
         let reached: Vec<_> = srs.into_iter().filter_map(|sr| self.hosts_of(sr)).collect();
         let mut hosts =
             self.tables.all::<Host>().filter(|(_, host)| self.is_alive(host)).map(|(reference, _)| reference).peekable();

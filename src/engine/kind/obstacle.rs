@@ -30,6 +30,14 @@ pub(super) struct Obstacle {
     pub(super) for_now: bool,
 }
 
+impl Obstacle {
+    /// With more to say.
+    pub(super) fn with(mut self, more: &str) -> Self {
+        self.text.push_str(more);
+        self
+    }
+}
+
 /// It stays so until somebody does something.
 fn lasting(code: &'static str, text: impl Into<String>) -> Option<Obstacle> {
     Some(Obstacle { code, text: text.into(), for_now: false })
@@ -88,7 +96,7 @@ fn to_disks(vm: &VmCondition<'_>) -> Option<Obstacle> {
     }
     if let Some(disk) = vm.disks.iter().find(|disk| !disk.plugged) {
         let text = format!("the SR {:?} is not attached to any host: plug it (xe pbd-plug)", disk.sr);
-        return passing("SR_NOT_ATTACHED", text);
+        return passing("NO_HOSTS_AVAILABLE", text);
     }
     if !vm.reachable {
         let text = "no running host reaches all storage of the VM: plug every SR of its disks on one host, and eject discs of unplugged ISO SRs";
@@ -142,17 +150,17 @@ fn wrong_power(vm: &VmCondition<'_>, advice: &str) -> Option<Obstacle> {
 
 fn to_quiesced(vm: &VmCondition<'_>) -> Option<Obstacle> {
     if !vm.release_quiesces {
-        let text = "servers after 8.0 have no quiesced snapshots: take kind = \"disk\" with hooks that quiesce the guest, or fallback = \"disk\"";
+        let text = "servers after 8.0 have no quiesced snapshots: take kind = \"disk\" with hooks that quiesce the guest";
         return lasting("MESSAGE_REMOVED", text);
     }
     if vm.quiesce_withheld {
         return lasting(
             "LICENCE_RESTRICTION",
-            "the pool's licence lacks quiesced snapshots: license it, or use fallback = \"disk\"",
+            "the pool's licence lacks quiesced snapshots: license it, or take kind = \"disk\"",
         );
     }
     if vm.power != PowerState::Running {
-        return wrong_power(vm, "only a running VM can be quiesced; use fallback = \"disk\" for the others");
+        return wrong_power(vm, "only a running VM can be quiesced");
     }
     blocked(vm, &VmOperation::SnapshotWithQuiesce).or_else(|| excluded(vm, Kind::Quiesced)).or_else(|| to_quiescing_guest(vm))
 }
@@ -177,15 +185,15 @@ fn to_memory(vm: &VmCondition<'_>) -> Option<Obstacle> {
     if vm.memory_withheld {
         return lasting(
             "LICENCE_RESTRICTION",
-            "the pool's licence lacks snapshots with memory: license it, or use fallback = \"disk\"",
+            "the pool's licence lacks snapshots with memory: license it, or take kind = \"disk\"",
         );
     }
     let power = match vm.power {
         PowerState::Running => to_suspending(vm),
         PowerState::Suspended => None,
         // The server makes one, but without memory in it.
-        PowerState::Paused => wrong_power(vm, "a snapshot of it would hold no memory; unpause it, or use fallback = \"disk\""),
-        _ => wrong_power(vm, "only a running or suspended VM has memory to keep; use fallback = \"disk\" for the others"),
+        PowerState::Paused => wrong_power(vm, "a snapshot of it would hold no memory; unpause it"),
+        _ => wrong_power(vm, "only a running or suspended VM has memory to keep"),
     };
     power.or_else(|| blocked(vm, &VmOperation::Checkpoint)).or_else(|| excluded(vm, Kind::Memory)).or_else(|| to_image(vm))
 }
@@ -208,10 +216,7 @@ fn to_suspending(vm: &VmCondition<'_>) -> Option<Obstacle> {
     }
     // Some virtual GPUs can be suspended, and only the server knows which.
     if vm.virtual_gpus > 0 && !offered {
-        return lasting(
-            "VM_HAS_VGPU",
-            "the VM has a virtual GPU that cannot be suspended: detach it, or use fallback = \"disk\"",
-        );
+        return lasting("VM_HAS_VGPU", "the VM has a virtual GPU that cannot be suspended: detach it");
     }
     let able = offered || guest.is_some_and(|guest| guest.features.contains(&GuestFeature::Suspend));
     if able {

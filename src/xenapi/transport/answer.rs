@@ -95,6 +95,10 @@ impl Body {
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Fault> {
         let left = self.ends.map_or(Duration::MAX, |ends| ends.saturating_duration_since(Instant::now()));
+        // A body that is always there in time would never meet a time-out.
+        if left.is_zero() {
+            return Err(Fault::Endless(self.timeouts.whole));
+        }
         let patience = self.timeouts.idle.min(left);
         match tokio::time::timeout(patience, self.response.chunk()).await {
             Ok(piece) => piece.map_err(|error| classify(error, self.timeouts.connect)),
