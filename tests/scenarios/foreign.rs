@@ -30,7 +30,8 @@ impl Foreign {
                 rows.insert(("VM", vm.clone()), row(world, "VM", vm));
                 for vbd in world.database.texts("VM", vm, "VBDs") {
                     let disk = world.database.text("VBD", &vbd, "VDI");
-                    if !is_null(&disk) {
+                    // The disc in a CD drive belongs to a library, and whoever else names it changes its record.
+                    if !is_null(&disk) && &*world.database.text("VBD", &vbd, "type") == "Disk" {
                         rows.insert(("VDI", disk.clone()), row(world, "VDI", &disk));
                     }
                     rows.insert(("VBD", vbd.clone()), row(world, "VBD", &vbd));

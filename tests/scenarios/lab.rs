@@ -41,6 +41,12 @@ pub fn originator(installation: &str) -> String {
     format!("xensnap|{installation}")
 }
 
+/// A folder for a history. In memory where the system offers that: what a disk does to SQLite is shown by the store's own tests, and
+/// a simulated year waits for thousands of its commits.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A time of the form `2026-03-01T02:00:00Z`.
 pub fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -87,6 +93,8 @@ pub struct Lab {
     pub policies: Vec<Policy>,
     pub installation: String,
     pub pace: Pace,
+    /// How often the service looks around without a reason.
+    pub every: Duration,
     daemon: Option<Running>,
 }
 
@@ -129,7 +137,7 @@ impl Lab {
 
     pub async fn with(start: &str, mut world: World, policies: Vec<Policy>) -> Self {
         let clock = HandClock::new(at(start));
-        let collect_every = Duration::from_secs(3600);
+        let collect_every = Duration::from_secs(6 * 3600);
         let options = Options { login_takes: Duration::ZERO, refusal_takes: Duration::ZERO, collect_every, ..Options::default() };
         let seat = |host: Ref| Seat { host, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() };
         let seats: Vec<Seat> = world.database.refs("host").into_iter().map(seat).collect();
@@ -139,9 +147,15 @@ impl Lab {
         }
         let shared: SharedClock = Arc::new(clock.clone());
         let simulation = Simulation::start(options, shared, world, seats).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let pace = Pace::default();
-        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, daemon: None }
+        let every = Duration::from_secs(3600);
+        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, daemon: None }
+    }
+
+    /// The same with a service that looks around only every so many hours, for scenarios of many days.
+    pub fn looking_every(self, hours: u64) -> Self {
+        Self { every: Duration::from_secs(hours * 3600), ..self }
     }
 
     /// What the service works by.
@@ -155,10 +169,10 @@ impl Lab {
         let mut settings = Settings::new("lab", addresses[0].clone(), "root", "xensnap".into());
         settings.addresses = addresses;
         settings.originator = originator(installation);
-        // Nothing looks more often than it must: every look costs a test a millisecond.
-        settings.poll = Duration::from_secs(3600);
-        let hour = Duration::from_secs(3600);
-        let times = Times { chores_every: hour, requests_every: hour, look_every: hour, ..Times::default() };
+        // Nothing looks more often than it must: every look costs a test some milliseconds.
+        settings.poll = self.every;
+        let every = self.every;
+        let times = Times { chores_every: every, requests_every: every, look_every: every, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
             installation: installation.parse().unwrap(),

@@ -46,7 +46,7 @@ async fn a_month_of_a_policy_over_all_vms_leaves_every_foreign_snapshot_of_a_rea
     let Some(world) = pool(file) else { return };
     let mut nightly = policy("nightly", "0 2 * * *", "*", 3);
     nightly.selection = Selection::everything();
-    let mut lab = Lab::with(NOON, world, vec![nightly]).await;
+    let mut lab = Lab::with(NOON, world, vec![nightly]).await.looking_every(12);
     let foreign = Foreign::all_snapshots(&lab);
     assert_eq!(foreign.snapshots(), snapshots);
     lab.start().await;

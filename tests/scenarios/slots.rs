@@ -127,7 +127,8 @@ async fn a_slot_that_comes_while_the_run_before_still_works_is_recorded_as_overl
     assert_eq!(slots[1].state, SlotState::Overlapped);
     assert!(slots[1].detail.contains("the run of slot 2026-03-01 13:00:00Z still works"), "{}", slots[1].detail);
     assert!(dues(&lab, "hourly").contains("03-01 13:00"));
-    lab.until("2026-03-01T18:00:00Z").await;
+    // The run of three o'clock ends at half past four.
+    lab.until("2026-03-01T16:45:00Z").await;
     lab.stop().await;
 }
 
@@ -455,7 +456,8 @@ async fn a_pinned_snapshot_stays_until_its_date_and_the_server_itself_guards_it(
 async fn the_last_good_snapshots_stay_as_long_as_new_ones_fail(#[case] order: Order) {
     let mut policy = nightly(1);
     policy.retention.order = order;
-    let mut lab = Lab::new(2, vec![policy]).await;
+    policy.schedule.deadline = Some(Exact::seconds(600));
+    let mut lab = Lab::new(2, vec![policy]).await.looking_every(8);
     lab.start().await;
     lab.until("2026-03-02T12:00:00Z").await;
     lab.simulation.set_faults(Plan::new(1).with(refuse("VM.snapshot", "SR_BACKEND_FAILURE_46")));

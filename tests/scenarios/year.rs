@@ -2,8 +2,8 @@
 //! hour. Every slot exists exactly once, and after every run the pool holds exactly what retention says. Both are held against
 //! computations that share nothing with the program: `croner` and `jiff` for due times, plain grouping for retention.
 //!
-//! The hourly policy is enabled for a week around each of its transitions only, on one VM: a year of it would be 8,760 runs, and says
-//! nothing more.
+//! The hourly policy is enabled for two days around each of its transitions only, and on one VM, as the nightly one is: a year of it
+//! would be 8,760 runs, and says nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -22,12 +22,12 @@ use super::look;
 const YEAR: [&str; 2] = ["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"];
 /// When the hourly policy is enabled.
 const HOURLY: [[&str; 2]; 2] =
-    [["2026-04-02T00:10:00Z", "2026-04-07T00:10:00Z"], ["2026-10-01T00:10:00Z", "2026-10-06T00:10:00Z"]];
+    [["2026-04-04T00:10:00Z", "2026-04-06T00:10:00Z"], ["2026-10-03T00:10:00Z", "2026-10-05T00:10:00Z"]];
 
 type Times = BTreeSet<DateTime<Utc>>;
 
-fn nightly() -> Policy {
-    let mut policy = in_zone(policy("nightly", "0 0 * * *", "*", 3), "30 2 * * *", "Europe/Berlin");
+fn nightly(vm: &str) -> Policy {
+    let mut policy = in_zone(policy("nightly", "0 0 * * *", vm, 3), "30 2 * * *", "Europe/Berlin");
     policy.retention.rules = Rules::last(3).with(Period::Day, 5).with(Period::Week, 3).with(Period::Month, 4);
     policy
 }
@@ -131,20 +131,20 @@ impl Promise {
 
 #[tokio::test]
 async fn in_a_whole_year_every_slot_exists_once_and_after_every_run_the_pool_holds_what_retention_says() {
-    let mut lab = Lab::at(YEAR[0], 2, vec![]).await;
+    let mut lab = Lab::at(YEAR[0], 2, vec![]).await.looking_every(24);
     let vms = lab.vms();
-    let policies = |hours: bool| vec![nightly(), weekly(), hourly(&vms[0], hours)];
+    let policies = |hours: bool| vec![nightly(&vms[0]), weekly(), hourly(&vms[1], hours)];
     lab.policies = policies(false);
     let lord_howe = zone(&hourly("*", true));
     let mut hours: Times = HOURLY.iter().flat_map(|[from, to]| full_hours(&lord_howe, from, to)).collect();
     // The full hour that is skipped: two o'clock of the standard time is half past two.
     hours.insert(at("2026-10-03T15:30:00Z"));
     let mut promises = [
-        Promise::new(nightly(), fixed_times("30 2 * * *", &zone(&nightly()), YEAR[0], YEAR[1]), vms.clone()),
+        Promise::new(nightly(&vms[0]), fixed_times("30 2 * * *", &zone(&nightly("*")), YEAR[0], YEAR[1]), vms[..1].to_vec()),
         Promise::new(weekly(), fixed_times("15 1 * * 0", &zone(&weekly()), YEAR[0], YEAR[1]), vms.clone()),
-        Promise::new(hourly(&vms[0], true), hours, vec![vms[0].clone()]),
+        Promise::new(hourly(&vms[1], true), hours, vms[1..].to_vec()),
     ];
-    assert_eq!(promises.iter().map(|promise| promise.slots.len()).collect::<Vec<_>>(), [365, 52, 240]);
+    assert_eq!(promises.iter().map(|promise| promise.slots.len()).collect::<Vec<_>>(), [365, 52, 96]);
 
     lab.start().await;
     let switches = HOURLY.iter().flat_map(|[from, to]| [(at(from), true), (at(to), false)]);
@@ -185,7 +185,7 @@ async fn assert_every_slot_once(lab: &Lab, promise: &Promise) {
 
 #[test]
 fn on_transition_nights_slots_are_those_of_the_table() {
-    let berlin = nightly();
+    let berlin = nightly("*");
     let table = [
         ("2026-03-27T12:00:00Z", ["2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"]),
         ("2026-10-23T12:00:00Z", ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]),
