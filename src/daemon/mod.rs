@@ -81,9 +81,8 @@ impl Daemon {
             announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
         }
         if restored_older || lineage.is_suspect() {
-            let text =
-                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
-            announce(&store, &clock, "history-restored", Severity::Warning, text).await?;
+            // The store has written down that it was restored when it was opened.
+            tracing::warn!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
         }
         store.see_policies(plan.seen(), clock.now()).await?;
         wishes(&store, &plan, &clock).await?;
