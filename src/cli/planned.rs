@@ -24,7 +24,7 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
     let pools = config.pools.iter().cloned().map(|pool| {
         let mut settings = target::settings(pool)?;
         settings.originator = format!("xensnap|{}", config.installation);
-        Ok(PlannedPool { settings, limits: limits.clone() })
+        Ok(PlannedPool { settings, limits })
     });
     let policies =
         config.policies.iter().map(|checked| Assigned { policy: Arc::new(checked.policy.clone()), pools: checked.pools.clone() });
