@@ -91,7 +91,8 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
             continue;
         };
         match offline::bring_back(worker, &site.pool, &site.inventory, &vm).await {
-            Ok(()) => site.store.drop_note(&note).await?,
+            Ok(()) if is_watched(&value, site.now()) => {}
+            Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(&note).await?,
             Err(error) => {
                 let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
                 let text = format!(
@@ -103,6 +104,12 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
         }
     }
     Ok(())
+}
+
+/// True while a guest that was asked to shut down and did not may still do so.
+fn is_watched(note: &Value, now: DateTime<Utc>) -> bool {
+    let until = note.get("until").and_then(Value::as_str).and_then(|until| until.parse::<DateTime<Utc>>().ok());
+    until.is_some_and(|until| now < until)
 }
 
 /// Ends the jobs of a run whose policy is in no file any more, as far as they have not begun.
