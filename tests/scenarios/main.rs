@@ -1,5 +1,6 @@
 //! The whole service against a simulated pool over a real wire, on a hand-moved clock, with a real history: what a policy promises,
 //! the pool has, whatever happens meanwhile.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod foreign;
 mod lab;
