@@ -1,4 +1,5 @@
 //! The client against the simulated pool, through sockets, on releases that differ: what both understand by the same words.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What a server that dies forgets, and what its disks do not.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod simulated;
 

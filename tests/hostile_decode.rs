@@ -1,5 +1,6 @@
 //! What a hostile server can make the client spend. Endless, huge, deep and cut answers end in a clear error, within a stated bound of
 //! memory (measured with a counting allocator) and without reading on.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

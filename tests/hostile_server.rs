@@ -1,5 +1,6 @@
 //! What a hostile or broken server can do to the client over a connection: nothing but a clear error, within a bound of time and
 //! memory. The servers here are raw sockets on loopback.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 #![allow(unsafe_code, reason = "a counting allocator is an unsafe trait; it only counts and passes on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,4 +1,5 @@
 //! Real pool databases are loaded without loss.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs::File;

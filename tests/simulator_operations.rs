@@ -1,4 +1,5 @@
 //! What operations do to the simulated pool: the server's semantics, its traps included.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod pool;
 
@@ -190,7 +191,7 @@ async fn a_checkpoint_needs_a_guest_that_lives_and_a_licence() {
     let expected = ["OpaqueRef:vm", "paused, suspended, running", "halted"].map(str::to_owned).to_vec();
     assert_eq!(halted, ("VM_BAD_POWER_STATE".to_owned(), expected));
     pool.look(|world| {
-        world.database.put("pool", "OpaqueRef:pool", "restrictions", "restrict_checkpoint", Value::str("true")).unwrap()
+        world.database.put("pool", "OpaqueRef:pool", "restrictions", "restrict_checkpoint", Value::str("true")).unwrap();
     });
     let unlicensed = refusal(pool.call("VM.checkpoint", vec![t(VM), t("cp")]).await);
     assert_eq!(unlicensed, ("LICENCE_RESTRICTION".to_owned(), vec!["Checkpoint".to_owned()]));

@@ -1,4 +1,5 @@
 //! The simulated server over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Transfers of the simulated server, held against what a real one answered and wrote.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod simulated;
 

@@ -138,8 +138,10 @@ async fn nights(args: &Args, clock: &FastClock, simulation: &Simulation, store: 
         }
         if night == FULL {
             simulation.set_faults(closing::filled(&full));
-        } else if night == EMPTIED {
-            simulation.faults().empty_srs();
+        } else if night == EMPTIED
+            && let Some(shared) = simulation.shared()
+        {
+            shared.step(|world| simulation.faults().empty_srs(world));
         }
         let noon = clock.now() + TimeDelta::days(1);
         if night == FAILOVER {

@@ -119,14 +119,16 @@ async fn clocks(pool: &Pool) -> anyhow::Result<bool> {
 
 async fn rights(pool: &Pool) -> anyhow::Result<bool> {
     let missing = pool.missing_rights(&NEEDED).await?;
-    for right in &missing {
-        let role = right.role.map_or_else(|| "a higher role".to_owned(), |role| format!("the role {role}"));
-        line("PROBLEM", &format!("the user may not call {}; give it {role} (`xe subject-role-add`)", right.method));
-    }
     if missing.is_empty() {
         line("rights", "everything that snapshots need");
+        return Ok(true);
     }
-    Ok(missing.is_empty())
+    let methods: Vec<&str> = missing.iter().map(|right| right.method.as_str()).collect();
+    // Roles contain one another, so the mightiest that is needed allows all.
+    let role = missing.iter().filter_map(|right| right.role).max();
+    let role = role.map_or_else(|| "a higher role".to_owned(), |role| format!("the role {role}"));
+    line("PROBLEM", &format!("the user may not call {}; give it {role} (`xe subject-role-add`)", methods.join(", ")));
+    Ok(false)
 }
 
 fn contents(inventory: &Inventory) {

@@ -14,7 +14,7 @@ use crate::store::{Policy, Pool, Store, Vm};
 const SUGGESTED: usize = 3;
 
 /// The policies and pools that history knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
     policies: Vec<Policy>,
     pools: HashMap<Uuid, Pool>,

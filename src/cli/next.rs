@@ -1,6 +1,7 @@
 //! `xensnap next`: the coming slots, as `systemctl list-timers` shows timers.
 
 mod coming;
+mod past;
 
 use std::process::ExitCode;
 
@@ -8,13 +9,15 @@ use chrono::{DateTime, Utc};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
-use super::lookup::{Names, suggestion};
+use super::lookup::suggestion;
 use super::out::say;
 use super::reading::Reading;
-use super::view::shapes::{NamedShape, PolicyShape};
+use super::view::shapes::PolicyShape;
 use super::view::{Cell, Column, NOTHING, Table, Times, Tone, print_json, rough};
+use crate::config::{CheckedPolicy, Config};
 use crate::domain::policy::Policy;
-use coming::{Coming, Past, Prospect, coming};
+use coming::{Coming, Prospect, coming};
+use past::Past;
 
 /// Shows when each policy fires next, in its own time zone, and what will become of that slot.
 #[derive(Debug, ClapArgs)]
@@ -43,32 +46,30 @@ Examples:
 /// When the configuration or the history cannot be read, or no policy is called so.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let times = args.reading.times();
-    let sources = args.reading.configured()?;
-    let policies = sources.policies.as_deref().unwrap_or_default();
-    let chosen = chosen(policies, args.policy.as_deref())?;
-    let (past, names) = match sources.store_if_any().await? {
-        Some(store) => (Past::new(store.cursors().await?, store.unfinished_runs().await?), Names::of(&store).await?),
-        None => (Past::default(), Names::default()),
+    let (config, sources) = args.reading.configured()?;
+    let past = match sources.store_if_any().await? {
+        Some(store) => Past::of(&store).await?,
+        None => Past::default(),
     };
-    let coming = coming(chosen, &past, times.now, args.count.into());
+    let chosen = chosen(&config, args.policy.as_deref())?;
+    let lines = chosen.into_iter().flat_map(|checked| past.lines(&config, checked)).collect();
+    let coming = coming(lines, times.now, args.count.into());
     if args.reading.json() {
-        let slots = coming.iter().map(|coming| SlotShape::of(coming, &names)).collect();
-        print_json(times.now, &Next { slots })?;
+        print_json(times.now, &Next { slots: coming.iter().map(SlotShape::of).collect() })?;
     } else if coming.is_empty() {
         say!("There are no policies. `xensnap check` says which files were read.");
     } else {
-        table(&coming, &names, &times, args.reading.utc()).print(&args.reading.screen());
+        table(&coming, config.pools.len(), &times, args.reading.utc()).print(&args.reading.screen());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen<'a>(policies: &'a [Policy], wanted: Option<&str>) -> anyhow::Result<Vec<&'a Policy>> {
-    let Some(wanted) = wanted else { return Ok(policies.iter().collect()) };
-    let by_id = policies.iter().find(|policy| policy.id.as_str() == wanted);
-    match by_id.or_else(|| policies.iter().find(|policy| policy.name == wanted)) {
-        Some(policy) => Ok(vec![policy]),
+fn chosen<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a CheckedPolicy>> {
+    let Some(wanted) = wanted else { return Ok(config.policies.iter().collect()) };
+    match config.policy(wanted) {
+        Some(checked) => Ok(vec![checked]),
         None => {
-            let known = policies.iter().flat_map(|policy| [policy.id.as_str(), policy.name.as_str()]);
+            let known = config.policies.iter().flat_map(|each| [each.policy.id.as_str(), each.policy.name.as_str()]);
             anyhow::bail!("the configuration has no policy \"{wanted}\"{}", suggestion(wanted, known))
         }
     }
@@ -83,8 +84,8 @@ struct Next {
 #[derive(Debug, Serialize)]
 struct SlotShape {
     policy: PolicyShape,
-    /// Null where the daemon has not begun to count.
-    pool: Option<NamedShape>,
+    /// The name that the configuration gives it.
+    pool: Option<String>,
     /// The zone of the policy.
     zone: String,
     due_at: Option<DateTime<Utc>>,
@@ -96,38 +97,39 @@ struct SlotShape {
 }
 
 impl SlotShape {
-    fn of(coming: &Coming<'_>, names: &Names) -> Self {
+    fn of(coming: &Coming<'_>) -> Self {
+        let policy = coming.line.policy;
         Self {
-            policy: PolicyShape { id: coming.policy.id.to_string(), name: coming.policy.name.clone() },
-            pool: coming.pool.map(|pool| NamedShape::pool(pool, names)),
-            zone: coming.policy.schedule.zone().name().to_owned(),
+            policy: PolicyShape { id: policy.id.to_string(), name: policy.name.clone() },
+            pool: coming.line.pool.map(str::to_owned),
+            zone: policy.schedule.zone().name().to_owned(),
             due_at: coming.due_at,
-            last_due_at: coming.last,
+            last_due_at: coming.last(),
             prospect: coming.prospect.word(),
             note: note(coming, true).map(|(_, note)| note),
         }
     }
 }
 
-fn table(coming: &[Coming<'_>], names: &Names, times: &Times, utc: bool) -> Table {
+fn table(coming: &[Coming<'_>], pools: usize, times: &Times, utc: bool) -> Table {
     let columns = [
         Column::left("NEXT"),
         Column::right("LEFT"),
         Column::left("LAST").extra().if_any(),
         Column::right("PASSED").if_any(),
         Column::left("POLICY").cut(8),
-        if names.one_pool() { Column::left("POOL").extra().if_any() } else { Column::left("POOL").cut(6).if_any() },
+        if pools <= 1 { Column::left("POOL").extra().if_any() } else { Column::left("POOL").cut(6).if_any() },
     ];
     let mut table = Table::new(columns).remarks("NOTE");
     for each in coming {
-        let at = |at: DateTime<Utc>| moment(each.policy, at, utc);
+        let at = |at: DateTime<Utc>| moment(each.line.policy, at, utc);
         let cells: [Cell; 6] = [
             each.due_at.map_or_else(|| NOTHING.to_owned(), at).into(),
             left(each.due_at, times),
             before(each, at).into(),
             before(each, |last| times.distance(last)).into(),
-            (&each.policy.name).into(),
-            each.pool.map_or_else(|| NOTHING.to_owned(), |pool| names.pool(pool)).into(),
+            (&each.line.policy.name).into(),
+            each.line.pool.unwrap_or(NOTHING).into(),
         ];
         table.row(cells, note(each, utc).map(|(tone, note)| Cell::toned(tone, note)));
     }
@@ -136,7 +138,7 @@ fn table(coming: &[Coming<'_>], names: &Names, times: &Times, utc: bool) -> Tabl
 
 /// What is said of the slot before: nothing but once for each policy and pool.
 fn before(coming: &Coming<'_>, say: impl FnOnce(DateTime<Utc>) -> String) -> String {
-    match coming.last {
+    match coming.last() {
         Some(last) => say(last),
         None if coming.first => NOTHING.to_owned(),
         None => String::new(),
@@ -160,7 +162,7 @@ fn left(due: Option<DateTime<Utc>>, times: &Times) -> Cell {
 
 /// What is not as one would expect.
 fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
-    let policy = coming.policy;
+    let policy = coming.line.policy;
     match &coming.prospect {
         Prospect::Skipped(closure) => Some((Tone::Doubt, format!("will be skipped: {closure}"))),
         Prospect::Due(verdict, before) => {
@@ -170,8 +172,8 @@ fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
         Prospect::Waits(until) => Some((Tone::Doubt, format!("late, and closed until {}", moment(policy, *until, utc)))),
         Prospect::Disabled => Some((Tone::Faint, "disabled".to_owned())),
         Prospect::Never => Some((Tone::Doubt, "no time matches any more".to_owned())),
-        Prospect::Runs if coming.pool.is_none() && coming.first => {
-            Some((Tone::Faint, "the daemon has not seen this policy yet".to_owned()))
+        Prospect::Runs if coming.line.progress.is_none() && coming.first => {
+            Some((Tone::Faint, "new: it counts once the daemon has reached the pool".to_owned()))
         }
         Prospect::Runs if policy.observe => Some((Tone::Faint, "observes only".to_owned())),
         Prospect::Runs => None,

@@ -73,5 +73,5 @@ fn until(text: &str, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
     let length: Exact =
         text.parse().map_err(|_| Exit::usage(format!("\"{text}\" is no time; write 2027-01-31, 2027-01-31T12:00:00Z or 90d")))?;
     let length = TimeDelta::from_std(length.0).ok().and_then(|length| now.checked_add_signed(length));
-    Ok(length.context("that is too far away")?)
+    length.context("that is too far away")
 }

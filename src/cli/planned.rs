@@ -4,9 +4,13 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta};
+
 use super::target;
 use crate::config::{Config, DaemonLimits};
 use crate::daemon::{Assigned, Plan, PlannedPool, Times};
+use crate::domain::span::CalendarSpan;
+use crate::domain::zone::Zone;
 use crate::engine::admission::Limits;
 use crate::engine::site::Pace;
 use crate::store::{Opened, Options, Store};
@@ -20,7 +24,7 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
     let pools = config.pools.iter().cloned().map(|pool| {
         let mut settings = target::settings(pool)?;
         settings.originator = format!("xensnap|{}", config.installation);
-        Ok(PlannedPool { settings, limits: limits.clone() })
+        Ok(PlannedPool { settings, limits })
     });
     let policies =
         config.policies.iter().map(|checked| Assigned { policy: Arc::new(checked.policy.clone()), pools: checked.pools.clone() });
@@ -31,10 +35,17 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
         times: Times {
             compare_every: config.daemon.reconcile_interval.0,
             synchronise_every: config.daemon.sync_interval.0,
+            keep_history: Some(length(config.store.keep)),
             ..Times::default()
         },
         pace: Pace::default(),
     })
+}
+
+/// A calendar length in days as they were last year: whether history keeps 400 or 401 days matters to nobody.
+fn length(span: CalendarSpan) -> TimeDelta {
+    let then = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    then - span.before(then, &Zone::utc())
 }
 
 fn limits(configured: DaemonLimits) -> Limits {

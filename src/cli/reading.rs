@@ -11,8 +11,7 @@ use super::Exit;
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
 use super::view::{Screen, Times};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
-use crate::domain::policy::Policy;
+use crate::config::{CheckedPolicy, Config};
 use crate::store::{Options, Store};
 
 /// Which history is read, and how it is shown.
@@ -38,8 +37,7 @@ pub(super) struct Reading {
 /// What is read.
 pub(super) struct Sources {
     database: PathBuf,
-    /// The policies of the configuration, if one is read.
-    pub(super) policies: Option<Vec<Policy>>,
+    config: Option<Config>,
 }
 
 impl Reading {
@@ -49,19 +47,22 @@ impl Reading {
     /// When the configuration cannot be used.
     pub(super) fn sources(&self) -> anyhow::Result<Sources> {
         match (&self.config, &self.database) {
-            (None, Some(database)) => Ok(Sources { database: database.clone(), policies: None }),
-            _ => self.configured(),
+            (None, Some(database)) => Ok(Sources { database: database.clone(), config: None }),
+            _ => {
+                let (config, sources) = self.configured()?;
+                Ok(Sources { config: Some(config), ..sources })
+            }
         }
     }
 
-    /// The same with the policies in any case.
+    /// The configuration, for what makes no sense without one, and the history that goes with it.
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub(super) fn configured(&self) -> anyhow::Result<Sources> {
+    pub(super) fn configured(&self) -> anyhow::Result<(Config, Sources)> {
         let config = load(self.config.as_deref().unwrap_or(Path::new(DEFAULT)), self.now())?;
-        let policies = config.policies.into_iter().map(|checked| checked.policy).collect();
-        Ok(Sources { database: self.database.clone().unwrap_or(config.store.path), policies: Some(policies) })
+        let database = self.database.clone().unwrap_or_else(|| config.store.path.clone());
+        Ok((config, Sources { database, config: None }))
     }
 
     /// The time it is, and how times are shown.
@@ -90,6 +91,11 @@ impl Reading {
 }
 
 impl Sources {
+    /// The policies, if a configuration is read.
+    pub(super) fn policies(&self) -> Option<&[CheckedPolicy]> {
+        self.config.as_ref().map(|config| config.policies.as_slice())
+    }
+
     /// Opens the history for reading. A daemon may work with it meanwhile.
     ///
     /// # Errors

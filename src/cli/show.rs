@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::lookup::{Names, suggested_vms};
 use super::reading::Reading;
 use super::view::{Screen, Times, harmless};
-use crate::domain::policy::Policy;
+use crate::config::CheckedPolicy;
 use crate::store::{Error, Run, RunId, Snapshot, Store, Vm};
 
 /// Shorter beginnings of a uuid mean too many things.
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let desk = Desk {
         store: &store,
         names: &names,
-        policies: sources.policies.as_deref(),
+        policies: sources.policies(),
         times: &args.reading.times(),
         screen: &args.reading.screen(),
         json: args.reading.json(),
@@ -80,7 +80,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Desk<'a> {
     store: &'a Store,
     names: &'a Names,
-    policies: Option<&'a [Policy]>,
+    policies: Option<&'a [CheckedPolicy]>,
     times: &'a Times,
     screen: &'a Screen,
     json: bool,

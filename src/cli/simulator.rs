@@ -41,6 +41,9 @@ pub struct Args {
     /// How many snapshots there are already [default: a few, of several tools]
     #[arg(long)]
     snapshots: Option<u32>,
+    /// The size of every disk in MiB [default: sizes as they are found in real pools]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(i64).range(1..=2_097_152))]
+    disk_size: Option<i64>,
     /// Everything that is made up is made up from this number
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -48,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "RELEASE")]
     release: Option<String>,
     /// Serve the pool of a database that `xe pool-dump-database` wrote, instead of a made-up one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["vms", "snapshots", "hosts"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vms", "snapshots", "hosts", "disk_size"])]
     pool_database: Option<PathBuf>,
     /// Write the pool's database here at the end, in the form of `xe pool-dump-database`
     #[arg(long, value_name = "FILE")]
@@ -177,6 +180,7 @@ fn world(args: &Args, release: Option<Release>, clock: &dyn Clock) -> anyhow::Re
         hosts: args.hosts.into(),
         vms: args.vms as usize,
         snapshots: args.snapshots.map(|count| count as usize),
+        disk_size: args.disk_size.map(|mebibytes| mebibytes << 20),
         seed: args.seed,
         release: release.unwrap_or(Release::NEWEST),
         ..Recipe::default()

@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let names = Names::of(&store).await?;
     let filter = narrowed(&args, &store, &names).await?;
     let mut snapshots = present(&store, &filter).await?;
-    let fates = fates(&snapshots, sources.policies.as_deref(), times.now);
+    let fates = fates(&snapshots, sources.policies(), times.now);
     if args.all {
         let all = store.snapshots(SnapshotFilter { present: false, ..filter }, Page::first(AT_ONCE)).await?.rows;
         snapshots.extend(all.into_iter().filter(|snapshot| !snapshot.state.is_present()));

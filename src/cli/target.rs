@@ -17,11 +17,14 @@ use crate::xenapi::wire::Wire;
 /// One pool by its address, or the pools of a file.
 #[derive(Debug, ClapArgs)]
 pub struct Target {
-    /// A host of the pool, such as https://xen1.example.com; plain HTTP only if http:// is written
-    #[arg(value_name = "ADDRESS", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        value_name = "ADDRESS",
+        required_unless_present = "config",
+        conflicts_with = "config",
+        help = "A host of the pool, such as https://xen1.example.com; plain HTTP only if http:// is written"
+    )]
     address: Option<Address>,
-    /// Every [[pool]] of this configuration file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "Every [[pool]] of this configuration file")]
     config: Option<PathBuf>,
     /// Who logs in
     #[arg(long, default_value = "root")]

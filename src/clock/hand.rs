@@ -178,8 +178,8 @@ impl Drop for Slumber {
 
 /// Runs `work` while moving `clock` from sleeper to sleeper, for work that is expected to end by itself.
 ///
-/// The future is polled with the clock held, so that time does not pass while it computes; it must use [`Hold::while_waiting`] or
-/// the clock's own users (client, simulator) for every wait.
+/// The future is polled with the clock held, so that time does not pass while it computes; for every wait it must use
+/// [`Hold::while_waiting`](super::Hold::while_waiting) or the clock's own users (client, simulator).
 impl HandClock {
     /// Drives `work` to its end, jumping over every idle moment.
     pub async fn run<F: Future>(&self, work: F) -> F::Output {

@@ -1,6 +1,8 @@
 //! What is done from time to time about a pool, besides its runs: removals that wait, pins that are over, VMs that were left halted,
 //! calls whose end was not known, snapshots whose policy or VM is gone and that were to stay for a while only.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,8 +17,8 @@ use crate::domain::zone::Zone;
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::engine::{late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, JobState, Run, Severity, Store};
+use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
+use crate::store::{Cause, JobState, Keep, Run, Severity, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -25,9 +27,21 @@ pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, 
     late::settle(worker, site, |id| runs_free(runs, site, id)).await?;
     if site.is_trusted() {
         removals(worker, site, plan).await?;
+        let known: BTreeSet<String> = plan.ids().map(ToString::to_string).collect();
+        aftermath::tidy(worker, site, &known).await?;
     }
+    forget(&site.store, plan, site.now()).await
+}
+
+/// History's own retention, a little at a time.
+async fn forget(store: &Store, plan: &Plan, now: DateTime<Utc>) -> Result<()> {
+    let Some(keep) = plan.times.keep_history else { return Ok(()) };
+    store.forget(Keep { runs: keep, snapshots: keep, events: keep }, FORGOTTEN_AT_ONCE, now).await?;
     Ok(())
 }
+
+/// So many rows of history go at one chance.
+const FORGOTTEN_AT_ONCE: u32 = 500;
 
 fn runs_free(runs: &Runs, site: &SharedSite, policy: &str) -> bool {
     policy.parse().is_ok_and(|policy| runs.running(&policy, site.uuid.0).is_none())
@@ -94,7 +108,8 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
             continue;
         };
         match offline::bring_back(worker, &site.pool, &site.inventory, &vm).await {
-            Ok(()) => site.store.drop_note(&note).await?,
+            Ok(()) if is_watched(&value, site.now()) => {}
+            Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(&note).await?,
             Err(error) => {
                 let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
                 let text = format!(
@@ -106,6 +121,12 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
         }
     }
     Ok(())
+}
+
+/// True while a guest that was asked to shut down and did not may still do so.
+fn is_watched(note: &Value, now: DateTime<Utc>) -> bool {
+    let until = note.get("until").and_then(Value::as_str).and_then(|until| until.parse::<DateTime<Utc>>().ok());
+    until.is_some_and(|until| now < until)
 }
 
 /// Ends the jobs of a run whose policy is in no file any more, as far as they have not begun.

@@ -95,7 +95,7 @@ impl Keeper {
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
                     Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
                     Err(error) => {
-                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read")
+                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read");
                     }
                 },
                 Some(Err(error)) => {

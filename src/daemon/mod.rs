@@ -81,11 +81,11 @@ impl Daemon {
             announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
         }
         if restored_older || lineage.is_suspect() {
-            let text =
-                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
-            announce(&store, &clock, "history-restored", Severity::Warning, text).await?;
+            // The store has written down that it was restored when it was opened.
+            tracing::warn!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
         }
         store.see_policies(plan.seen(), clock.now()).await?;
+        wishes(&store, &plan, &clock).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
         Ok(Self {
@@ -221,6 +221,7 @@ impl Handle {
     /// When the history cannot be written: then the old ones stay.
     pub async fn reload(&self, plan: Plan) -> store::Result<Changes> {
         let changes = self.store.see_policies(plan.seen(), self.clock.now()).await?;
+        wishes(&self.store, &plan, &self.clock).await?;
         self.plan.send_replace(Arc::new(plan));
         Ok(changes)
     }
@@ -244,6 +245,12 @@ impl Handle {
     pub fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// What the policies want for a time without them is written down while they are there.
+async fn wishes(store: &Store, plan: &Plan, clock: &SharedClock) -> store::Result<()> {
+    let policies = plan.policies.iter().map(|assigned| &*assigned.policy);
+    crate::engine::aftermath::remember_wishes(store, policies, clock.now()).await.map_err(|error| error.0)
 }
 
 async fn announce(store: &Store, clock: &SharedClock, kind: &str, severity: Severity, text: String) -> store::Result<()> {

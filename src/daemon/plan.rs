@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::domain::id::{InstallationId, PolicyId};
 use crate::domain::policy::Policy;
 use crate::engine::admission::Limits;
@@ -62,6 +64,8 @@ pub struct Times {
     pub requests_every: Duration,
     /// The longest sleep of the timekeeper: a wall clock that steps is noticed after this at the latest.
     pub look_every: Duration,
+    /// How long the history keeps what is over; for ever if nothing is said.
+    pub keep_history: Option<TimeDelta>,
     /// A pool's database is synchronised at most this often.
     pub synchronise_every: Duration,
 }
@@ -73,6 +77,7 @@ impl Default for Times {
             chores_every: Duration::from_secs(60),
             requests_every: Duration::from_secs(2),
             look_every: Duration::from_secs(30),
+            keep_history: None,
             synchronise_every: Duration::from_secs(60),
         }
     }

@@ -1,6 +1,7 @@
 //! What goes around one attempt: the hooks of the VM, and for an offline snapshot the VM's halt. The rule: what was begun is ended
 //! whatever happened in between; that a VM is halted is written down before it is, so that the next life brings it back.
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::attempt::Target;
@@ -12,6 +13,9 @@ use super::worker::Worker;
 use crate::domain::policy::{Phase, WantedKind};
 use crate::domain::snapshot::Kind;
 use crate::store::{Cause, Job, NewEvent, Severity};
+
+/// How long a guest is watched that was asked to shut down and did not: if it does after all, it is started again.
+const WATCHED: TimeDelta = TimeDelta::hours(1);
 
 /// The note under which a VM stands that we halted.
 pub fn offline_note(pool: uuid::Uuid, vm: uuid::Uuid) -> String {
@@ -29,12 +33,14 @@ pub struct Around<'a> {
     job: &'a Job,
     target: &'a Target,
     halted: bool,
+    /// It was asked to shut down, did not in time, and may still do so.
+    late: bool,
 }
 
 impl<'a> Around<'a> {
     /// Nothing was begun yet.
     pub fn new(errand: &'a Errand, job: &'a Job, target: &'a Target) -> Self {
-        Self { errand, job, target, halted: false }
+        Self { errand, job, target, halted: false, late: false }
     }
 
     /// Runs the hooks before, and halts the VM. The inner error says why no snapshot is to be taken.
@@ -64,7 +70,15 @@ impl<'a> Around<'a> {
                 site.store.drop_note(&note).await?;
                 Ok(Ok(()))
             }
-            Err(error) => Ok(Err(Cause::new("shutdown", crate::xenapi::error::chain(&error)))),
+            Err(error) => {
+                // A guest that was asked may still go down, and then it is ours to start; one that was not asked is somebody else's.
+                self.late = error.may_still_go_down();
+                if !self.late {
+                    self.halted = false;
+                    site.store.drop_note(&note).await?;
+                }
+                Ok(Err(Cause::new("shutdown", crate::xenapi::error::chain(&error))))
+            }
         }
     }
 
@@ -89,7 +103,13 @@ impl<'a> Around<'a> {
     async fn bring_back(&self, worker: &mut Worker) -> Result<Option<Cause>> {
         let site = &self.errand.site;
         match offline::bring_back(worker, &site.pool, &site.inventory, &self.target.vm).await {
-            Ok(()) => {
+            Ok(()) if self.late => {
+                let until = (site.now() + WATCHED).to_rfc3339();
+                let why = json!({ "name": self.job.vm_name, "run": self.errand.run.uuid, "until": until });
+                site.store.keep(&offline_note(site.uuid.0, self.job.vm_uuid), &why, site.now()).await?;
+                Ok(None)
+            }
+            Ok(()) | Err(offline::OfflineError::Gone) => {
                 site.store.drop_note(&offline_note(site.uuid.0, self.job.vm_uuid)).await?;
                 Ok(None)
             }

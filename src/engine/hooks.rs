@@ -2,7 +2,7 @@
 //!
 //! - No shell, no input, the working directory `/`, and an environment made from nothing: what the service itself was given, secrets
 //!   included, stays with the service.
-//! - A hook never holds a run up for longer than its timeout and [`process::GRACE`]: it has a process group of its own, which is ended
+//! - A hook never holds a run up for longer than its timeout and ten seconds of grace: it has a process group of its own, which is ended
 //!   as a whole, and what it leaves behind cannot keep us reading.
 //! - A hook that did well may leave processes running; a hook that is ended, or whose caller is, leaves none.
 //! - The clock is held while a hook runs, because virtual time must not pass over real work. The timeout counts on the clock handed
@@ -62,7 +62,7 @@ pub struct HookReport {
     pub result: Result<(), HookFailure>,
     /// What its failure means.
     pub on_failure: OnFailure,
-    /// What it wrote, standard output and error in the order written: the last [`output::KEPT`] bytes, printable, after a line that
+    /// What it wrote, standard output and error in the order written: the last 64 KiB, printable, after a line that
     /// says how many bytes came before.
     pub output: String,
 }

@@ -6,9 +6,9 @@ use super::around::Around;
 use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, policy_id};
 use super::error::{Effect, Result, Setback};
-use super::kind::{Choice, choose, condition_of};
+use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{marking, resolve, view};
+use super::{leftover, marking, resolve, view};
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::schedule::Admission;
@@ -62,7 +62,12 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
         return Ok(if errand.wait_until(worker, at).await { Step::Again } else { Step::Stopped });
     }
     match ready(errand, job) {
-        Ready::Yes(target, request) => begin(worker, errand, job, target, request).await,
+        Ready::Yes { target, request, note } => {
+            if let Some(note) = note {
+                errand.site.note_of_job(job, "another-kind", &Cause::new("another-kind", note)).await?;
+            }
+            begin(worker, errand, job, target, request).await
+        }
         Ready::Later(cause) => {
             let next = errand.site.now() + errand.site.pace.pause(1 + postponed(job));
             errand.site.store.postpone_job(job.id, next, cause, errand.site.now()).await?;
@@ -79,7 +84,12 @@ fn postponed(job: &Job) -> u64 {
 }
 
 enum Ready {
-    Yes(Target, Request),
+    Yes {
+        target: Target,
+        request: Request,
+        /// Why it is not the kind that was asked for.
+        note: Option<String>,
+    },
     Later(Cause),
     No(JobState, Cause),
 }
@@ -93,34 +103,29 @@ fn ready(errand: &Errand, job: &Job) -> Ready {
     let Some(condition) = condition_of(&tables, &vm) else {
         return Ready::Later(Cause::new("vm-unseen", "the VM's drives are not to be seen yet"));
     };
+    let left_out = view::left_out(&tables, &vm, &errand.policy.snapshot.exclude_disks);
+    let condition = condition.without(&left_out);
     let (kind, note) = match choose(&errand.policy.snapshot.kind, &condition) {
         Choice::Take { kind, note } => (kind, note),
         Choice::Cannot { code, text, for_now: true } => return Ready::Later(Cause::new(code, text)),
         Choice::Cannot { code, text, for_now: false } => return Ready::No(JobState::Failed, Cause::new(code, text)),
     };
-    if let Some(note) = note {
-        tracing::info!(pool = %errand.site.name(), vm = %job.vm_name, policy = %errand.policy.name, "{note}");
-    }
-    let left_out = view::left_out(&tables, &vm, &errand.policy.snapshot.exclude_disks);
     let request = Request {
         policy: errand.policy.id.clone(),
         priority: errand.policy.priority,
-        srs: srs(&tables, &vm, kind),
+        srs: srs(&tables, &vm, condition.image_store.as_ref().filter(|_| kind == Kind::Memory)),
         host: tables.get::<Vm>(&vm).and_then(|vm| tables.get::<Host>(&vm.resident_on)).map(|host| HostUuid(host.uuid.get())),
         own: errand.policy.limits,
     };
-    Ready::Yes(Target { vm, kind, left_out }, request)
+    Ready::Yes { target: Target { vm, kind, left_out }, request, note }
 }
 
 /// The storage that a snapshot works on: that of the disks, and that of the memory image.
-fn srs(tables: &crate::xenapi::inventory::Tables, vm: &Ref<Vm>, kind: Kind) -> Vec<SrUuid> {
+fn srs(tables: &crate::xenapi::inventory::Tables, vm: &Ref<Vm>, image: Option<&ImageStore<'_>>) -> Vec<SrUuid> {
     let mut srs: Vec<SrUuid> = view::srs(tables, vm).into_iter().map(|(sr, _)| sr).collect();
-    if kind == Kind::Memory {
-        let image = tables.get::<Vm>(vm).and_then(|vm| view::sr(tables, &vm.suspend_sr));
-        srs.extend(image.map(|(sr, _)| sr));
-        srs.sort_unstable();
-        srs.dedup();
-    }
+    srs.extend(image.map(|image| image.uuid));
+    srs.sort_unstable();
+    srs.dedup();
     srs
 }
 
@@ -158,7 +163,7 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
 async fn take_in(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, went: Went) -> Result<Step> {
     match went {
         Went::Taken(snapshot) => taken(worker, errand, job, attempt, kind, &snapshot).await,
-        Went::Not(setback) => refused(errand, job, attempt, &setback).await,
+        Went::Not(setback) => refused(worker, errand, job, attempt, &setback).await,
         Went::Doubtful(_) => doubt(worker, errand, job).await,
     }
 }
@@ -184,8 +189,11 @@ async fn unresolved(errand: &Errand, job: &Job, attempt: &Attempt, cause: Cause)
     Ok(Step::Again)
 }
 
-async fn refused(errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
+async fn refused(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
     attempt::ended(&errand.site, job, attempt.id, setback).await?;
+    if setback.effect == Effect::Refused {
+        leftover::clear(worker, errand, job, attempt).await?;
+    }
     if setback.may_pass() || setback.effect == Effect::NeverLeft && setback.kind == failure::Kind::Ambiguous {
         return Ok(Step::Again);
     }
@@ -206,7 +214,7 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
         }
         Went::Doubtful(setback) => unresolved(errand, job, &attempt, attempt::unresolved(&setback)).await,
         Went::Taken(snapshot) => taken(worker, errand, job, &attempt, kind, &snapshot).await,
-        Went::Not(setback) => refused(errand, job, &attempt, &setback).await,
+        Went::Not(setback) => refused(worker, errand, job, &attempt, &setback).await,
     }
 }
 

@@ -78,7 +78,7 @@ async fn mark(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
     match marking::put(worker, site, &reference, &seen, &mark).await {
         Ok(()) => site.store.snapshot_marked(row.id, site.now()).await?,
         Err(setback) => {
-            tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again")
+            tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again");
         }
     }
     Ok(())

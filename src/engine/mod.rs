@@ -16,12 +16,13 @@
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
-//! | `late` | jobs that came late: what was unresolved while their run went on |
+//! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier` | whose turn it is on a storage repository; when the server will not forget any more |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
 pub mod admission;
+pub mod aftermath;
 pub mod around;
 pub mod attempt;
 pub mod barrier;
@@ -32,6 +33,7 @@ pub mod hooks;
 pub mod job;
 pub mod kind;
 pub mod late;
+pub mod leftover;
 pub mod marking;
 pub mod offline;
 pub mod pins;

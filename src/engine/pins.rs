@@ -66,7 +66,7 @@ pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
                 site.note(site.event("pin-over", Severity::Info, text)).await?;
             }
             Err(setback) => {
-                tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off")
+                tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off");
             }
         }
     }
@@ -80,7 +80,10 @@ async fn guard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>, text: &str)
         // Somebody else guards it already; our date is in the history.
         Some(other) if !other.starts_with(OURS) => return Ok(()),
         Some(_) => {
-            worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await.map(drop)?
+            worker
+                .call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy))
+                .await
+                .map(drop)?;
         }
         None => {}
     }

@@ -14,7 +14,8 @@ use super::site::Site;
 use super::uninstall::{self, Removed};
 use super::view;
 use super::worker::Worker;
-use crate::domain::policy::Policy;
+use crate::domain::id::PolicyId;
+use crate::domain::policy::{Limits, Policy, Priority};
 use crate::domain::retention::{self, Plan, Verdict};
 use crate::store::{ApprovalState, NewApproval, NewRemoval, Removal, Role, RunId};
 
@@ -134,6 +135,11 @@ async fn remove(
 /// Whose turn a removal takes.
 pub fn queue(policy: &Policy) -> Request {
     Request { policy: policy.id.clone(), priority: policy.priority, srs: Vec::new(), host: None, own: policy.limits }
+}
+
+/// The same for a policy that is in no file any more.
+pub fn queue_of(policy: &PolicyId) -> Request {
+    Request { policy: policy.clone(), priority: Priority::default(), srs: Vec::new(), host: None, own: Limits::default() }
 }
 
 /// Writes down all that will be destroyed with a snapshot: what was recorded when it was taken, and what its drives name now.

@@ -25,6 +25,9 @@ use crate::xenapi::types::{Ref, Uuid as ServerUuid};
 /// So long after a scan its events may still be on their way.
 const TOLD: Duration = Duration::from_secs(2);
 
+/// A snapshot that carries a value under our key, with whose it is.
+type Marked = (Ref<Vm>, Arc<Vm>, Ownership);
+
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -69,7 +72,7 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
     }
     let mut findings = Findings::default();
     let marked = view::marked(&site.inventory.read(), site);
-    let newest = newest_slots(&rows);
+    let newest = newest_slots(&rows, &marked);
     let mut forgotten = BTreeSet::new();
     for row in &rows {
         forgotten.extend(missing(site, row, doubt, &newest, &mut findings).await?);
@@ -109,12 +112,16 @@ fn used(site: &Site, rows: &[Snapshot]) -> BTreeSet<Uuid> {
     used
 }
 
-/// The newest slot of each VM and policy: only its promise is kept anew.
-fn newest_slots(rows: &[Snapshot]) -> HashMap<(Uuid, &str), chrono::DateTime<chrono::Utc>> {
+/// The newest slot of each VM and policy, by history and by the pool's marks: only its promise is kept anew. A history that was
+/// restored may call a snapshot the newest that retention has removed long since.
+fn newest_slots<'a>(rows: &'a [Snapshot], marked: &'a [Marked]) -> HashMap<(Uuid, &'a str), chrono::DateTime<chrono::Utc>> {
+    let known = rows.iter().map(|row| ((row.vm_uuid, row.policy.as_str()), row.due_at));
+    let marks = marked.iter().filter_map(|(_, _, ownership)| ownership.ours());
+    let marks = marks.map(|mark| ((mark.vm.0, mark.policy.as_str()), mark.due_at));
     let mut newest = HashMap::new();
-    for row in rows {
-        let due = newest.entry((row.vm_uuid, row.policy.as_str())).or_insert(row.due_at);
-        *due = row.due_at.max(*due);
+    for (whose, due_at) in known.chain(marks) {
+        let due = newest.entry(whose).or_insert(due_at);
+        *due = due_at.max(*due);
     }
     newest
 }

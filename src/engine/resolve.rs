@@ -62,20 +62,21 @@ async fn look_once(worker: &mut Worker, site: &Site, job: &Job, nonce: Nonce) ->
 
 /// The snapshot that the attempt took and that nobody has marked, or that is marked with this very nonce.
 async fn taken(worker: &mut Worker, site: &Site, job: &Job, nonce: Nonce) -> Result<Option<Ref<Vm>>, CallError> {
-    let sought = Sought { vm: VmUuid(job.vm_uuid), nonce };
     let follows = site.inventory.status().borrow().follows.clone();
     if follows != Follows::ByReading {
-        return Ok(find(&site.inventory.read(), site, &sought));
+        return Ok(find(&site.inventory.read(), site, job, nonce));
     }
     // Without events the inventory is as old as its last reading.
     let readings = site.inventory.status().borrow().synchronisations;
     let mut status = site.inventory.status();
     let anew = status.wait_for(|status| status.synchronisations > readings);
     let _ = worker.wait(anew).await;
-    Ok(find(&site.inventory.read(), site, &sought))
+    Ok(find(&site.inventory.read(), site, job, nonce))
 }
 
-fn find(tables: &Tables, site: &Site, sought: &Sought) -> Option<Ref<Vm>> {
+/// The snapshot that a job's attempt took, complete or not.
+pub(super) fn find(tables: &Tables, site: &Site, job: &Job, nonce: Nonce) -> Option<Ref<Vm>> {
+    let sought = Sought { vm: VmUuid(job.vm_uuid), nonce };
     let named = tables.all::<Vm>().filter(|(_, vm)| vm.is_a_snapshot && sought.nonce.ends(&vm.name_label));
     let mut found = named.filter(|(_, vm)| {
         let facts = view::facts(tables, site.uuid, vm);

@@ -18,7 +18,8 @@ use crate::xenapi::records::EventClass;
 use crate::xenapi::{Incarnation, Inventory, Pool};
 
 /// What is followed of a pool: all that selection, retention and the guards look at.
-pub const CLASSES: [EventClass; 9] = [
+pub const CLASSES: [EventClass; 10] = [
+    EventClass::Pool,
     EventClass::Vm,
     EventClass::Vbd,
     EventClass::Vdi,

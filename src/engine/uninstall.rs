@@ -10,7 +10,7 @@ use super::site::Site;
 use super::view;
 use super::worker::Worker;
 use crate::domain::id::{SrUuid, VdiUuid};
-use crate::domain::mark::{self, Ownership};
+use crate::domain::mark::{self, Detachment, Ownership};
 use crate::domain::uninstall::{DiskFacts, ImageFacts, Link, belongings};
 use crate::store::{Cause, Part, PartState, Removal, RemovalState, Role};
 use crate::xenapi::calls;
@@ -34,15 +34,32 @@ pub enum Removed {
     Orphaned(Cause),
 }
 
+/// What makes a snapshot ours to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Every part of its mark is true.
+    Ours,
+    /// The same, but its VM is gone, and its policy's file said that it goes then.
+    VmGone,
+}
+
 /// Carries out one try of a removal.
 ///
 /// # Errors
 /// When the history cannot be written.
 pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue) -> Result<Removed> {
+    carry_out_as(worker, site, removal, queue, Claim::Ours).await
+}
+
+/// The same for a snapshot that is ours in another way.
+///
+/// # Errors
+/// As [`carry_out`].
+pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
     let removal = site.store.begin_removal(removal.id, site.now()).await?;
     let ended = match record_part(&removal) {
         Some(part) if !matches!(part.state, PartState::Gone | PartState::Spared) => {
-            destroy_record(worker, site, &removal, part).await?
+            destroy_record(worker, site, &removal, part, claim).await?
         }
         _ => Ok(Vec::new()),
     };
@@ -122,12 +139,12 @@ async fn orphaned(site: &Site, removal: &Removal, cause: Cause) -> Result<Remove
 }
 
 /// Looks at everything once, and destroys the record.
-async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, part: &Part) -> Result<Try<Seen>> {
+async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, part: &Part, claim: Claim) -> Result<Try<Seen>> {
     let Some(reference) = view::vm_of(&site.inventory.read(), part.uuid) else {
         site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
         return Ok(Ok(Vec::new()));
     };
-    let seen = match look(worker, site, removal, &reference).await {
+    let seen = match look(worker, site, removal, &reference, claim).await {
         Ok(Some(seen)) => seen,
         Ok(None) => {
             site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
@@ -152,7 +169,7 @@ async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, par
 }
 
 /// The last look: the record and each disk, fresh from the server. `None`: the record is gone.
-async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &Ref<Vm>) -> Try<Option<Seen>> {
+async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &Ref<Vm>, claim: Claim) -> Try<Option<Seen>> {
     let record = match worker.call(&site.pool, calls::record(reference)).await {
         Ok(record) => record,
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
@@ -165,7 +182,7 @@ async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &R
         let drives: Vec<Vbd> = record.vbds.iter().filter_map(|vbd| tables.get::<Vbd>(vbd)).map(|vbd| (**vbd).clone()).collect();
         (ownership, drives)
     };
-    if let Some(cause) = not_ours(&ownership) {
+    if let Some(cause) = not_ours(&ownership, claim) {
         return Err(Stop::Otherwise(cause));
     }
     if let Some(reason) = record.blocked(&crate::xenapi::records::VmOperation::Destroy) {
@@ -198,9 +215,10 @@ async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &R
 }
 
 /// Why a snapshot is not removed, whatever the plan says.
-fn not_ours(ownership: &Ownership) -> Option<Cause> {
+fn not_ours(ownership: &Ownership, claim: Claim) -> Option<Cause> {
     match ownership {
         Ownership::Ours(_) => None,
+        Ownership::Detached(_, Detachment::VmGone) if claim == Claim::VmGone => None,
         other => Some(Cause::new("not-ours", format!("it is not removed: {other}"))),
     }
 }

@@ -136,9 +136,8 @@ fn route(shared: &Arc<Shared>, request: &Request) -> ApiResult<Routed> {
     check_count(message, method, params, release)?;
     // A removed message looks at nothing but its session.
     let args = if removed { Args(Vec::new()) } else { arguments(message, params, release)? };
-    let (session, caller) = match authenticate(shared, request, message, params)? {
-        Some(known) => known,
-        None => return Ok(Routed::Hang),
+    let Some((session, caller)) = authenticate(shared, request, message, params)? else {
+        return Ok(Routed::Hang);
     };
     if removed {
         return Err(ApiError::bare("MESSAGE_REMOVED"));

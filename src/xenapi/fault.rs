@@ -71,7 +71,9 @@ pub enum Fault {
     #[error("the server answered HTTP {0} to a XenAPI call; its log (xensource.log) says why")]
     Status(u16),
     /// The connection ended before the answer did.
-    #[error("the connection ended before the answer was complete")]
+    #[error(
+        "the connection ended before the answer was complete; if it stays so, look at the host, the network in between, and whether its port speaks TLS (`https://`)"
+    )]
     Cut(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// Nothing came.
     #[error("no answer, and no further piece of one, within {} s", .0.as_secs())]

@@ -176,10 +176,7 @@ async fn coming_slots_are_one_object() {
         "id": "nightly",
         "name": "nightly"
       },
-      "pool": {
-        "uuid": "00070c10-0000-4000-8000-000000000001",
-        "name": "tokyo"
-      },
+      "pool": "tokyo",
       "zone": "Europe/Berlin",
       "due_at": "2026-03-08T01:30:00Z",
       "last_due_at": "2026-03-07T01:30:00Z",
@@ -191,10 +188,7 @@ async fn coming_slots_are_one_object() {
         "id": "nightly",
         "name": "nightly"
       },
-      "pool": {
-        "uuid": "00070c10-0000-4000-8000-000000000001",
-        "name": "tokyo"
-      },
+      "pool": "tokyo",
       "zone": "Europe/Berlin",
       "due_at": "2026-03-09T01:30:00Z",
       "last_due_at": null,

@@ -8,15 +8,21 @@ use crate::world::*;
 async fn coming_slots_are_shown_as_timers_are() {
     let world = World::week().await;
     world.configured(80, "next").assert().success().stdout_eq(str![[r#"
-NEXT                        LEFT      PASSED  POLICY
-Sat 2026-03-07 12:30 CET     due    2d9h ago  hourly
+NEXT                        LEFT      PASSED  POLICY                       POOL
+Sat 2026-03-07 12:30 CET     due    2d9h ago  hourly                       tokyo
     the daemon has not looked yet: late by 30m; 56 before it do not run
-Sun 2026-03-08 09:15 JST  12h15m           -  weekly-archive-of-the-tokyo-office
-    the daemon has not seen this policy yet
-Sun 2026-03-08 02:30 CET  13h30m  10h30m ago  nightly
+Sat 2026-03-07 13:30 CET     30m           -  hourly                       osaka
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m           -  weekly-archive-of-the-toky…  osaka
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m           -  weekly-archive-of-the-toky…  tokyo
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 02:30 CET  13h30m  10h30m ago  nightly                      tokyo
     will be skipped: in the blackout "2026-03-08"
-Mon 2026-03-09 02:30 CET   1d13h              nightly
--                              -           -  old
+Mon 2026-03-09 02:30 CET   1d13h              nightly                      tokyo
+-                              -           -  old                          osaka
+    disabled
+-                              -           -  old                          tokyo
     disabled
 
 "#]]);
@@ -28,10 +34,13 @@ async fn a_wide_screen_shows_the_slot_before_too() {
     world.configured(200, "next").assert().success().stdout_eq(str![[r#"
 NEXT                        LEFT  LAST                          PASSED  POLICY                              POOL   NOTE
 Sat 2026-03-07 12:30 CET     due  Thu 2026-03-05 03:30 CET    2d9h ago  hourly                              tokyo  the daemon has not looked yet: late by 30m; 56 before it do not run
-Sun 2026-03-08 09:15 JST  12h15m  -                                  -  weekly-archive-of-the-tokyo-office  -      the daemon has not seen this policy yet
+Sat 2026-03-07 13:30 CET     30m  -                                  -  hourly                              osaka  new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m  -                                  -  weekly-archive-of-the-tokyo-office  osaka  new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m  -                                  -  weekly-archive-of-the-tokyo-office  tokyo  new: it counts once the daemon has reached the pool
 Sun 2026-03-08 02:30 CET  13h30m  Sat 2026-03-07 02:30 CET  10h30m ago  nightly                             tokyo  will be skipped: in the blackout "2026-03-08"
 Mon 2026-03-09 02:30 CET   1d13h                                        nightly                             tokyo
--                              -  -                                  -  old                                 -      disabled
+-                              -  -                                  -  old                                 osaka  disabled
+-                              -  -                                  -  old                                 tokyo  disabled
 
 "#]]);
 }
@@ -40,11 +49,11 @@ Mon 2026-03-09 02:30 CET   1d13h                                        nightly 
 async fn several_slots_of_one_policy_are_shown_in_utc_on_request() {
     let world = World::week().await;
     world.configured(80, "next --policy nightly --count 3 --utc").assert().success().stdout_eq(str![[r#"
-NEXT                        LEFT  LAST                          PASSED  POLICY
-Sun 2026-03-08 01:30 UTC  13h30m  Sat 2026-03-07 01:30 UTC  10h30m ago  nightly
+NEXT                        LEFT      PASSED  POLICY   POOL
+Sun 2026-03-08 01:30 UTC  13h30m  10h30m ago  nightly  tokyo
     will be skipped: in the blackout "2026-03-08"
-Mon 2026-03-09 01:30 UTC   1d13h                                        nightly
-Tue 2026-03-10 01:30 UTC   2d13h                                        nightly
+Mon 2026-03-09 01:30 UTC   1d13h              nightly  tokyo
+Tue 2026-03-10 01:30 UTC   2d13h              nightly  tokyo
 
 "#]]);
 }
@@ -54,15 +63,21 @@ async fn before_the_daemon_has_run_the_slots_are_shown_all_the_same() {
     let world = World::empty().await;
     std::fs::remove_file(world.path()).unwrap();
     world.configured(80, "next").assert().success().stdout_eq(str![[r#"
-NEXT                        LEFT  POLICY
-Sat 2026-03-07 13:30 CET     30m  hourly
-    the daemon has not seen this policy yet
-Sun 2026-03-08 09:15 JST  12h15m  weekly-archive-of-the-tokyo-office
-    the daemon has not seen this policy yet
-Sun 2026-03-08 02:30 CET  13h30m  nightly
+NEXT                        LEFT  POLICY                              POOL
+Sat 2026-03-07 13:30 CET     30m  hourly                              osaka
+    new: it counts once the daemon has reached the pool
+Sat 2026-03-07 13:30 CET     30m  hourly                              tokyo
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m  weekly-archive-of-the-tokyo-office  osaka
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 09:15 JST  12h15m  weekly-archive-of-the-tokyo-office  tokyo
+    new: it counts once the daemon has reached the pool
+Sun 2026-03-08 02:30 CET  13h30m  nightly                             tokyo
     will be skipped: in the blackout "2026-03-08"
-Mon 2026-03-09 02:30 CET   1d13h  nightly
--                              -  old
+Mon 2026-03-09 02:30 CET   1d13h  nightly                             tokyo
+-                              -  old                                 osaka
+    disabled
+-                              -  old                                 tokyo
     disabled
 
 "#]]);

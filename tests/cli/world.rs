@@ -20,10 +20,27 @@ const WEB: (u128, &str) = (0xa1, "web-01");
 const ACCOUNTS: (u128, &str) = (0xa2, "database-server-of-the-accounting-department");
 const FILES: (u128, &str) = (0xa3, "ファイルサーバ");
 
+const MAIN: &str = r#"
+installation = "site-a"
+[store]
+path = "history.db"
+[[pool]]
+name = "tokyo"
+addresses = ["https://xen1.example.org"]
+username = "root"
+password = "secret"
+[[pool]]
+name = "osaka"
+addresses = ["https://xen2.example.org"]
+username = "root"
+password = "secret"
+"#;
+
 /// The policies of the week, a new one, and one that is switched off.
 const POLICIES: &str = r#"
 [[policy]]
 name = "nightly"
+pools = ["tokyo"]
 schedule = { cron = "30 2 * * *", zone = "Europe/Berlin", blackout = ["2026-03-08"] }
 select = { include = [{ tag = "backup" }] }
 retention = { last = 2, daily = 7, monthly = 3 }
@@ -137,7 +154,7 @@ impl World {
     /// The binary with these words and a configuration that names this history.
     pub(crate) fn configured(&self, width: u16, words: &str) -> Command {
         let main = self.folder.path().join("xensnap.toml");
-        std::fs::write(&main, "installation = \"site-a\"\n[store]\npath = \"history.db\"\n").unwrap();
+        std::fs::write(&main, MAIN).unwrap();
         let policies = self.folder.path().join("policies.d");
         std::fs::create_dir_all(&policies).unwrap();
         std::fs::write(policies.join("all.toml"), POLICIES).unwrap();

@@ -1,4 +1,5 @@
 //! The client against small hosts on loopback: sessions, masters, wires, certificates, tasks, the inventory and transfers.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod fake;
 mod feed;

@@ -88,7 +88,7 @@ fn a_template_that_may_stand_in_an_unreadable_file_is_not_complained_of() {
 #[test]
 fn an_endless_chain_of_templates_is_refused() {
     let chain: String = (0..40).map(|n| format!("[template.t{n}]\ninherit = \"t{}\"\n", n + 1)).collect();
-    let text = format!("{chain}[template.t40]\n{}inherit = \"t0\"\n", POLICY);
+    let text = format!("{chain}[template.t40]\n{POLICY}inherit = \"t0\"\n");
     assert!(problems(&text)[0].contains("more than 16 templates inherit from one another"), "{:?}", problems(&text));
 }
 

@@ -76,13 +76,12 @@ impl Bench {
         self.simulation.shared().expect("the server is up")
     }
 
-    /// The first halted VM with at least so many disks, by uuid.
+    /// The first VM with at least so many disks, by uuid.
     pub async fn vm_with_disks(&self, wanted: usize) -> Ref<Vm> {
         let vbds = self.run(self.pool.call(calls::all::<Vbd>())).await.unwrap();
         let disks = |vm: &Ref<Vm>| vbds.values().filter(|vbd| vbd.vm == *vm && vbd.kind == VbdType::Disk).count();
         let vms = self.run(self.pool.call(calls::all::<Vm>())).await.unwrap().into_iter();
-        let fits =
-            |(reference, vm): &(Ref<Vm>, Vm)| vm.is_plain() && vm.power_state.as_str() == "Halted" && disks(reference) >= wanted;
+        let fits = |(reference, vm): &(Ref<Vm>, Vm)| vm.is_plain() && disks(reference) >= wanted;
         let mut vms: Vec<_> = vms.filter(fits).collect();
         vms.sort_by_key(|(_, vm)| vm.uuid);
         vms.into_iter().next().expect("the recipe makes such a VM").0

@@ -10,7 +10,6 @@ use xensnap::xenapi::calls;
 use xensnap::xenapi::failure::Kind;
 use xensnap::xenapi::records::Vm;
 use xensnap::xenapi::task::TaskError;
-use xensnap::xenapi::types::Ref;
 
 use crate::bench::{Bench, PATIENCE};
 
@@ -32,8 +31,7 @@ async fn a_full_sr_refuses_snapshots_until_it_is_emptied() {
         .shared()
         .step(|world| world.database.int("SR", &sr, "physical_size") - world.database.int("SR", &sr, "physical_utilisation"));
     assert_eq!(free, 0, "the SR's record shows it");
-    bench.simulation.faults().empty_srs();
-    bench.run(bench.pool.call(calls::sr::scan(&Ref::new(&sr)))).await.unwrap();
+    bench.shared().step(|world| bench.simulation.faults().empty_srs(world));
     bench.run(bench.pool.call(calls::vm::snapshot(&vm, "room"))).await.unwrap();
     bench.end().await;
 }

@@ -4,6 +4,7 @@
 //! which is read off the row that the recorded snapshot itself remembers (`snapshot_metadata`), and the folder's exchanges are
 //! replayed in order. Everything must be the same but for references and uuids that the server made (they must differ consistently),
 //! and what each test names as masked.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod aftermath;
 #[path = "../recorded_simulator/compare.rs"]

@@ -6,6 +6,7 @@
 //!
 //! A selection in `tests/fixtures/recorded`, all but the handlers and a few very long answers, runs everywhere; the whole set runs where
 //! the shared material is.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod compare;
 mod events;

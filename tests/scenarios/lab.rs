@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each scenario uses a part of it")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +22,30 @@ use xensnap::engine::admission::Limits;
 use xensnap::engine::site::Pace;
 use xensnap::simulator::Options;
 use xensnap::simulator::generate::{Recipe, generate};
+use xensnap::simulator::model::Release;
 use xensnap::simulator::simulation::{Seat, Simulation};
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::simulator::value::Ref;
 use xensnap::simulator::world::World;
-use xensnap::store::{Options as StoreOptions, Store};
+use xensnap::store::{Changes, Options as StoreOptions, Store};
 use xensnap::xenapi::Settings;
+
+/// When labs begin, unless they say otherwise.
+pub const NOON: &str = "2026-03-01T12:00:00Z";
+
+/// The history's file.
+pub const HISTORY: &str = "history.sqlite";
+
+/// What the sessions of an installation are called at the server.
+pub fn originator(installation: &str) -> String {
+    format!("xensnap|{installation}")
+}
+
+/// A folder for a history. In memory where the system offers that: what a disk does to SQLite is shown by the store's own tests, and
+/// a simulated year waits for thousands of its commits.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 /// A time of the form `2026-03-01T02:00:00Z`.
 pub fn at(text: &str) -> DateTime<Utc> {
@@ -74,11 +93,14 @@ pub struct Lab {
     pub policies: Vec<Policy>,
     pub installation: String,
     pub pace: Pace,
+    /// How often the service looks around without a reason.
+    pub every: Duration,
     daemon: Option<Running>,
 }
 
-struct Running {
-    handle: Handle,
+/// A service that runs.
+pub struct Running {
+    pub handle: Handle,
     task: JoinHandle<Result<(), DaemonError>>,
 }
 
@@ -94,7 +116,7 @@ pub struct Found {
 impl Lab {
     /// A pool of this many plain VMs that takes no time, at noon of the first of March 2026.
     pub async fn new(vms: usize, policies: Vec<Policy>) -> Self {
-        Self::at("2026-03-01T12:00:00Z", vms, policies).await
+        Self::at(NOON, vms, policies).await
     }
 
     pub async fn at(start: &str, vms: usize, policies: Vec<Policy>) -> Self {
@@ -104,9 +126,18 @@ impl Lab {
         Self::with(start, world, policies).await
     }
 
+    /// A pool that runs an older release.
+    pub async fn of_release(release: &str, vms: usize, policies: Vec<Policy>) -> Self {
+        let release = Release::parse(release).unwrap();
+        let recipe = Recipe { hosts: 2, vms, snapshots: Some(0), disk_size: Some(5 << 20), release, ..Recipe::default() };
+        let mut world = generate(&recipe, at(NOON));
+        world.storage.timings = Timings::instant();
+        Self::with(NOON, world, policies).await
+    }
+
     pub async fn with(start: &str, mut world: World, policies: Vec<Policy>) -> Self {
         let clock = HandClock::new(at(start));
-        let collect_every = Duration::from_secs(3600);
+        let collect_every = Duration::from_secs(6 * 3600);
         let options = Options { login_takes: Duration::ZERO, refusal_takes: Duration::ZERO, collect_every, ..Options::default() };
         let seat = |host: Ref| Seat { host, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() };
         let seats: Vec<Seat> = world.database.refs("host").into_iter().map(seat).collect();
@@ -116,30 +147,37 @@ impl Lab {
         }
         let shared: SharedClock = Arc::new(clock.clone());
         let simulation = Simulation::start(options, shared, world, seats).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let pace = Pace::default();
-        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, daemon: None }
+        let every = Duration::from_secs(3600);
+        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, daemon: None }
+    }
+
+    /// The same with a service that looks around only every so many hours, for scenarios of many days.
+    pub fn looking_every(self, hours: u64) -> Self {
+        Self { every: Duration::from_secs(hours * 3600), ..self }
     }
 
     /// What the service works by.
     pub fn plan(&self) -> Plan {
+        self.plan_of(&self.installation, &self.policies)
+    }
+
+    fn plan_of(&self, installation: &str, policies: &[Policy]) -> Plan {
         let addresses: Vec<xensnap::xenapi::Address> =
             self.simulation.addresses().into_iter().map(|(_, address)| format!("http://{address}").parse().unwrap()).collect();
         let mut settings = Settings::new("lab", addresses[0].clone(), "root", "xensnap".into());
         settings.addresses = addresses;
-        // Nothing looks more often than it must: every look costs a test a millisecond.
-        settings.poll = Duration::from_secs(3600);
-        let hour = Duration::from_secs(3600);
-        let times = Times { chores_every: hour, requests_every: hour, look_every: hour, ..Times::default() };
+        settings.originator = originator(installation);
+        // Nothing looks more often than it must: every look costs a test some milliseconds.
+        settings.poll = self.every;
+        let every = self.every;
+        let times = Times { chores_every: every, requests_every: every, look_every: every, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
-            installation: self.installation.parse().unwrap(),
+            installation: installation.parse().unwrap(),
             pools: vec![PlannedPool { settings, limits }],
-            policies: self
-                .policies
-                .iter()
-                .map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() })
-                .collect(),
+            policies: policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
             times,
             pace: self.pace,
         }
@@ -147,22 +185,37 @@ impl Lab {
 
     /// Starts the service, and waits until it knows the pool.
     pub async fn start(&mut self) {
-        let opened =
-            Store::open(self.folder.path().join("history.sqlite"), &StoreOptions::default(), self.clock.now()).await.unwrap();
+        self.daemon = Some(self.launch(self.folder.path(), self.plan()).await);
+    }
+
+    /// Starts the service of another installation beside ours, with a history of its own.
+    pub async fn another(&self, installation: &str, folder: &TempDir, policies: &[Policy]) -> Running {
+        self.launch(folder.path(), self.plan_of(installation, policies)).await
+    }
+
+    async fn launch(&self, folder: &Path, plan: Plan) -> Running {
+        let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
-        let daemon = Daemon::new(opened, self.plan(), clock).await.unwrap();
+        let daemon = Daemon::new(opened, plan, clock).await.unwrap();
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
         let mut sites = handle.sites();
-        self.daemon = Some(Running { handle, task });
         for _ in 0..1000 {
             if !sites.borrow_and_update().is_empty() {
                 self.clock.settle().await;
-                return;
+                return Running { handle, task };
             }
             self.clock.advance(Duration::from_millis(100)).await;
         }
         panic!("the pool was not reached");
+    }
+
+    /// Puts other policies in force while the service runs.
+    pub async fn reload(&mut self, policies: Vec<Policy>) -> Changes {
+        self.policies = policies;
+        let changes = self.handle().reload(self.plan()).await.unwrap();
+        self.clock.settle().await;
+        changes
     }
 
     pub fn handle(&self) -> &Handle {
@@ -186,6 +239,11 @@ impl Lab {
     /// Stops the service in order.
     pub async fn stop(&mut self) {
         let Some(running) = self.daemon.take() else { return };
+        self.end(running).await;
+    }
+
+    /// Stops a service in order.
+    pub async fn end(&self, running: Running) {
         running.handle.stop();
         let mut task = running.task;
         for _ in 0..10_000 {
@@ -227,7 +285,12 @@ impl Lab {
 
     /// How many objects of a class the pool has.
     pub fn count(&self, class: &str) -> usize {
-        self.simulation.shared().expect("the server is up").step(|world| world.database.count(class))
+        self.step(|world| world.database.count(class))
+    }
+
+    /// Looks at the pool, or changes it behind everybody's back.
+    pub fn step<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
+        self.simulation.shared().expect("the server is up").step(step)
     }
 
     /// Names of the plain VMs.

@@ -1,8 +1,16 @@
 //! The whole service against a simulated pool over a real wire, on a hand-moved clock, with a real history: what a policy promises,
 //! the pool has, whatever happens meanwhile.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod crash;
+mod foreign;
 mod forgetting;
 mod frugal;
 mod lab;
+mod look;
 mod nights;
+mod ownership;
+mod person;
+mod pools;
+mod slots;
+mod year;

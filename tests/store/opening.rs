@@ -345,9 +345,8 @@ async fn a_reader_sees_both_halves_of_a_change_or_none() {
 // What the file system refuses, seen by a child in a namespace of its own: without rights, or with a disk of its own.
 
 #[test]
-#[ignore = "the child of the tests below"]
 fn a_child_that_opens_and_writes() {
-    let path = PathBuf::from(std::env::var_os("XENSNAP_TEST_HISTORY").expect("started by its parent"));
+    let Some(path) = history_of_the_parent() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let opened = match Store::open(&path, &options(), hour(0)).await {
@@ -386,7 +385,7 @@ async fn count(store: &Store) -> i64 {
 /// What the child says after `before` was done in its namespace. `None` where there are no namespaces to be had.
 fn child(path: &Path, user: &str, before: &str) -> Option<String> {
     let this = std::env::current_exe().unwrap();
-    let script = format!("{before} exec {} --exact opening::a_child_that_opens_and_writes --ignored --nocapture", this.display());
+    let script = format!("{before} exec {} --exact opening::a_child_that_opens_and_writes --nocapture", this.display());
     let unshare =
         Command::new("unshare").args(["--mount", "--user", user, "sh", "-c", &script]).env("XENSNAP_TEST_HISTORY", path).output();
     let output = unshare.ok()?;

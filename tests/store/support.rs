@@ -146,3 +146,9 @@ pub(crate) fn snapshot(uuid: Uuid, vm: u128, policy: &str, due_at: DateTime<Utc>
         taken_at: due_at,
     }
 }
+
+/// The history that a child process works on, which other tests start this program as; none in an ordinary run, where a child has
+/// nothing to do.
+pub fn history_of_the_parent() -> Option<PathBuf> {
+    std::env::var_os("XENSNAP_TEST_HISTORY").map(PathBuf::from)
+}

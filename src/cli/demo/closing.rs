@@ -12,7 +12,6 @@ use super::super::snapshots::{fates, present, table};
 use super::super::view::{Screen, Times};
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::domain::policy::Policy;
 use crate::simulator::faults::{Action, Moment, Plan, Rule};
 use crate::simulator::simulation::Simulation;
 use crate::simulator::world::World;
@@ -61,11 +60,10 @@ pub(super) async fn show(
     clock: &SharedClock,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let policies: Vec<Policy> = config.policies.iter().map(|checked| checked.policy.clone()).collect();
     let times = Times::new(clock.now(), false);
     let names = Names::of(store).await?;
     let mut snapshots = present(store, &SnapshotFilter::default()).await?;
-    let fates = fates(&snapshots, Some(&policies), times.now);
+    let fates = fates(&snapshots, Some(&config.policies), times.now);
     snapshots.sort_by(|a, b| (&a.vm_name, &a.policy, b.due_at).cmp(&(&b.vm_name, &b.policy, a.due_at)));
     let vms: BTreeSet<&str> = snapshots.iter().map(|snapshot| snapshot.vm_name.as_str()).collect();
     let shown: Vec<_> =

@@ -1,33 +1,28 @@
 //! Which slots come, and what will become of each as far as that is known now: the timekeeper's own rules, asked ahead.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use crate::domain::policy::Policy;
 use crate::domain::schedule::{Closure, Progress, Verdict};
-use crate::store::{Cursor, Run};
 
-/// How far each policy has come on each pool.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    cursors: HashMap<String, Vec<Cursor>>,
-    running: HashMap<(String, Uuid), DateTime<Utc>>,
+/// A policy on a pool, and how far it has come there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) policy: &'a Policy,
+    /// The pool's name; none where the configuration has no pool.
+    pub(super) pool: Option<&'a str>,
+    /// None where the daemon has not begun to count.
+    pub(super) progress: Option<Progress>,
 }
 
 /// A slot to come, or why there is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Coming<'a> {
-    pub(super) policy: &'a Policy,
-    /// The pool; none where the daemon has not begun to count.
-    pub(super) pool: Option<Uuid>,
-    /// Whether it is the first of its policy and pool.
+    pub(super) line: Line<'a>,
+    /// Whether it is the first of its line.
     pub(super) first: bool,
     /// When it is due.
     pub(super) due_at: Option<DateTime<Utc>>,
-    /// The slot before it, whatever became of that; none behind the first that is shown.
-    pub(super) last: Option<DateTime<Utc>>,
     pub(super) prospect: Prospect,
 }
 
@@ -48,69 +43,40 @@ pub(super) enum Prospect {
     Never,
 }
 
-impl Past {
-    /// From what history says.
-    pub(super) fn new(cursors: Vec<Cursor>, runs: Vec<Run>) -> Self {
-        let mut past = Self::default();
-        for cursor in cursors {
-            past.cursors.entry(cursor.policy.clone()).or_default().push(cursor);
-        }
-        past.running = runs.into_iter().map(|run| ((run.policy, run.pool), run.due_at)).collect();
-        past
-    }
-
-    /// How far a policy has come, on each pool.
-    fn of(&self, policy: &Policy, now: DateTime<Utc>) -> Vec<(Option<Uuid>, Progress)> {
-        let id = policy.id.as_str();
-        let progress = |cursor: &Cursor| Progress {
-            counts_from: cursor.counts_from,
-            last_claimed: cursor.last_due,
-            running: self.running.get(&(id.to_owned(), cursor.pool)).copied(),
-        };
-        let known: Vec<_> =
-            self.cursors.get(id).into_iter().flatten().map(|cursor| (Some(cursor.pool), progress(cursor))).collect();
-        if known.is_empty() {
-            return vec![(None, Progress { counts_from: now, last_claimed: None, running: None })];
-        }
-        known
-    }
-}
-
-/// The next `count` slots of each policy on each pool, by time; one more if none of these will run.
-pub(super) fn coming<'a>(
-    policies: impl IntoIterator<Item = &'a Policy>,
-    past: &Past,
-    now: DateTime<Utc>,
-    count: usize,
-) -> Vec<Coming<'a>> {
+/// The next `count` slots of each line, by time; one more if none of these will run.
+pub(super) fn coming(lines: Vec<Line<'_>>, now: DateTime<Utc>, count: usize) -> Vec<Coming<'_>> {
     let mut all = Vec::new();
-    for policy in policies {
-        for (pool, progress) in past.of(policy, now) {
-            let slots = if policy.enabled { slots(policy, &progress, now, count) } else { vec![(None, Prospect::Disabled)] };
-            all.extend(slots.into_iter().enumerate().map(|(at, (due_at, prospect))| {
-                let first = at == 0;
-                Coming { policy, pool, first, due_at, last: progress.last_claimed.filter(|_| first), prospect }
-            }));
-        }
+    for line in lines {
+        let slots = if line.policy.enabled { slots(&line, now, count) } else { vec![(None, Prospect::Disabled)] };
+        let numbered = slots.into_iter().enumerate();
+        all.extend(numbered.map(|(at, (due_at, prospect))| Coming { line, first: at == 0, due_at, prospect }));
     }
     // What has no time comes last.
     all.sort_by(|one, other| place(one).cmp(&place(other)));
     all
 }
 
-fn place<'a>(coming: &'a Coming<'_>) -> impl Ord + use<'a> {
-    (coming.due_at.is_none(), coming.due_at, coming.policy.name.as_str(), coming.pool)
+fn place<'a>(coming: &Coming<'a>) -> impl Ord + use<'a> {
+    (coming.due_at.is_none(), coming.due_at, coming.line.policy.name.as_str(), coming.line.pool)
+}
+
+impl Coming<'_> {
+    /// The newest slot that was decided, said once for each line.
+    pub(super) fn last(&self) -> Option<DateTime<Utc>> {
+        self.line.progress.and_then(|progress| progress.last_claimed).filter(|_| self.first)
+    }
 }
 
 type Slot = (Option<DateTime<Utc>>, Prospect);
 
-fn slots(policy: &Policy, progress: &Progress, now: DateTime<Utc>, count: usize) -> Vec<Slot> {
-    let schedule = &policy.schedule;
+fn slots(line: &Line<'_>, now: DateTime<Utc>, count: usize) -> Vec<Slot> {
+    let schedule = &line.policy.schedule;
     let ahead = |at| match schedule.windows.closed_at(schedule.zone(), at) {
         None => (Some(at), Prospect::Runs),
         Some(closure) => (Some(at), Prospect::Skipped(closure)),
     };
-    let due = due(policy, progress, now);
+    // What was never counted counts from now on.
+    let due = line.progress.and_then(|progress| due(line.policy, &progress, now));
     let mut slots: Vec<Slot> = due.into_iter().chain(schedule.slots_after(now).map(ahead)).take(count).collect();
     if !slots.iter().any(|(_, prospect)| prospect.runs()) {
         let from = slots.last().and_then(|(at, _)| *at).map_or(now, |at| at.max(now));

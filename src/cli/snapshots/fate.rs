@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::super::view::{Cell, NOTHING, Times, Tone};
+use crate::config::CheckedPolicy;
 use crate::domain::id::SnapshotUuid;
 use crate::domain::policy::Policy;
 use crate::domain::retention::{Candidate, Expiry, Pin, State, Verdict, decide, forecast};
@@ -24,12 +25,12 @@ pub(in crate::cli) struct Fate {
 /// The fates of snapshots whose policy is known. `snapshots` has to hold all that are there of each VM and policy it holds any of.
 pub(in crate::cli) fn fates(
     snapshots: &[Snapshot],
-    policies: Option<&[Policy]>,
+    policies: Option<&[CheckedPolicy]>,
     now: DateTime<Utc>,
 ) -> HashMap<SnapshotId, Fate> {
     let mut fates = HashMap::new();
     let policies: HashMap<&str, &Policy> =
-        policies.unwrap_or_default().iter().map(|policy| (policy.id.as_str(), policy)).collect();
+        policies.unwrap_or_default().iter().map(|checked| (checked.policy.id.as_str(), &checked.policy)).collect();
     let mut sets: BTreeMap<(&str, i64), Vec<(SnapshotId, Candidate)>> = BTreeMap::new();
     for snapshot in snapshots {
         if let Some(candidate) = candidate(snapshot) {

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_name_from_a_server_cannot_steer_the_terminal() {
-        assert_eq!(harmless("web\x1b[2J\r\nroot#\u{202e}txt\u{85}"), "web\u{fffd}[2J  root#\u{fffd}txt\u{fffd}");
+        assert_eq!(harmless("web\x1b[2J\r\nroot#\u{202e}t\u{7f}xt"), "web\u{fffd}[2J  root#\u{fffd}t\u{fffd}xt");
         assert_eq!(harmless("日本語 ok"), "日本語 ok");
     }
 

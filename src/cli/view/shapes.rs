@@ -93,7 +93,7 @@ impl RunShape {
             late_seconds: (run.started_at - run.due_at).num_seconds(),
             finished_at: run.finished_at,
             state: run.state.as_str(),
-            outcome: run.outcome.map(|outcome| outcome.as_str()),
+            outcome: run.outcome.map(crate::store::Outcome::as_str),
             observe: run.observe,
             approval_needed: run.approval_needed,
             jobs: CountsShape { total: run.jobs, done: run.done, failed: run.failed, skipped: run.skipped },
@@ -170,7 +170,7 @@ impl SlotShape {
             detail: slot.detail.clone(),
             decided_at: slot.decided_at,
             run: slot.run.map(|run| run.0),
-            outcome: slot.outcome.map(|outcome| outcome.as_str()),
+            outcome: slot.outcome.map(crate::store::Outcome::as_str),
         }
     }
 }

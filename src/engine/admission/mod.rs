@@ -16,10 +16,12 @@
 //! | `need` | what one operation needs, as places with limits |
 //! | `place` | who is at a place, who waits there, and whose turn it is among them |
 //! | `book` | the pure state machine: arrive, leave, and who is staged or has the turn in consequence |
+//! | `lanes` | those that need the same, in the order of their arrival |
 //! | `call` | who of those that wait is next |
 
 mod book;
 mod call;
+mod lanes;
 mod need;
 mod place;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::book::{Id, LaneId, PolicyNumber};
+use super::book::Id;
+use super::lanes::{LaneId, PolicyNumber};
 use super::need::Spot;
 use crate::domain::policy::Priority;
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::domain::id::SrUuid;
 use crate::domain::selection::Role;
 use crate::xenapi::inventory::{Disk, Tables};
 use crate::xenapi::records::{
@@ -93,6 +94,8 @@ pub struct DiskCondition<'a> {
 /// An SR for memory images.
 #[derive(Debug, Clone)]
 pub struct ImageStore<'a> {
+    /// Its uuid.
+    pub uuid: SrUuid,
     /// Its name.
     pub name: &'a str,
     /// Bytes left, where the driver tells.
@@ -169,7 +172,7 @@ fn image_store<'a>(tables: &'a Tables, vm: &Vm, pool: Option<&Pool>) -> Option<I
     let host = tables.get(&*vm.resident_on).map(|host| host.suspend_image_sr.clone());
     let named = [image, Some((*vm.suspend_sr).clone()), pool.map(|pool| pool.suspend_image_sr.clone()), host];
     let sr = named.into_iter().flatten().find_map(|sr| tables.get(&sr))?;
-    Some(ImageStore { name: &sr.name_label, free: sr.free() })
+    Some(ImageStore { uuid: SrUuid(sr.uuid.get()), name: &sr.name_label, free: sr.free() })
 }
 
 fn disks<'a>(tables: &'a Tables, vm: &Ref<Vm>, reach: &Reach<'a>) -> Vec<DiskCondition<'a>> {

@@ -31,7 +31,11 @@ fn able() -> Vm {
         disks: vec![disk("0"), disk("1")],
         reachable: true,
         memory: 4 * GIB,
-        image_store: Some(ImageStore { name: "images", free: Some(100 * GIB) }),
+        image_store: Some(ImageStore {
+            uuid: crate::domain::id::SrUuid(uuid::Uuid::nil()),
+            name: "images",
+            free: Some(100 * GIB),
+        }),
         release_quiesces: true,
         quiesce_withheld: false,
         memory_withheld: false,
@@ -86,7 +90,7 @@ fn second_disk(change: impl FnOnce(&mut DiskCondition<'static>)) -> Vm {
 }
 
 fn images(free: Option<i64>) -> Vm {
-    but(|vm| vm.image_store = Some(ImageStore { name: "images", free }))
+    but(|vm| vm.image_store = Some(ImageStore { uuid: crate::domain::id::SrUuid(uuid::Uuid::nil()), name: "images", free }))
 }
 
 #[rstest]

@@ -68,11 +68,19 @@ pub(super) fn find_sr(world: &World, sr: &str) -> Option<Ref> {
     known.or_else(|| db.refs("SR").into_iter().find(|reference| &*db.text("SR", reference, "name_label") == sr))
 }
 
-/// Lets the SR's record show how little is free.
-pub(super) fn show_full(world: &mut World, sr: &str, leave: i64) {
+/// Lets the SR's record show how little is free; says how many bytes more are in use.
+pub(super) fn show_full(world: &mut World, sr: &str, leave: i64) -> i64 {
     let size = world.database.int("SR", sr, "physical_size");
-    // The SR exists: its caller has just found it.
-    let _ = world.database.set("SR", sr, "physical_utilisation", Value::Int(size - leave.clamp(0, size.max(0))));
+    let added = size - leave.clamp(0, size.max(0)) - world.database.int("SR", sr, "physical_utilisation");
+    show_more(world, sr, added);
+    added
+}
+
+/// Lets the SR's record show so many bytes more in use.
+pub(super) fn show_more(world: &mut World, sr: &str, added: i64) {
+    let used = world.database.int("SR", sr, "physical_utilisation") + added;
+    // An SR that is gone shows nothing any more.
+    let _ = world.database.set("SR", sr, "physical_utilisation", Value::Int(used));
 }
 
 /// Ends sessions as the server's garbage collector does; says how many.

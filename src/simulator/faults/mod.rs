@@ -160,7 +160,7 @@ struct State {
     random: ChaCha8Rng,
     /// The clock's elapsed time when the plan was loaded.
     start: Duration,
-    squeezed: Vec<(Ref, i64)>,
+    squeezed: Vec<Squeezed>,
     losses: u64,
     skew: TimeDelta,
 }
@@ -170,6 +170,15 @@ impl Default for State {
         let random = ChaCha8Rng::seed_from_u64(0);
         Self { rules: Vec::new(), random, start: Duration::ZERO, squeezed: Vec::new(), losses: 0, skew: TimeDelta::zero() }
     }
+}
+
+/// An SR that somebody else has filled.
+#[derive(Debug)]
+struct Squeezed {
+    sr: Ref,
+    leave: i64,
+    /// How many bytes were written into it.
+    added: i64,
 }
 
 #[derive(Debug)]
@@ -277,12 +286,14 @@ impl Faults {
     /// How many bytes of an SR are free, when the storage says `free`.
     pub fn squeeze(&self, sr: &str, free: i64) -> i64 {
         let state = self.lock();
-        state.squeezed.iter().filter(|(full, _)| &**full == sr).fold(free, |free, (_, leave)| free.min(*leave))
+        state.squeezed.iter().filter(|full| &*full.sr == sr).fold(free, |free, full| free.min(full.leave))
     }
 
     /// Takes away what [`Action::FillSr`] did.
-    pub fn empty_srs(&self) {
-        self.lock().squeezed.clear();
+    pub fn empty_srs(&self, world: &mut World) {
+        for full in self.lock().squeezed.drain(..) {
+            labels::show_more(world, &full.sr, -full.added);
+        }
     }
 
     /// A number that grows when `event.next` must answer EVENTS_LOST to sessions that were there before.
@@ -355,8 +366,8 @@ impl State {
             }
             Action::FillSr { sr, leave } => Some(match labels::find_sr(world, sr) {
                 Some(reference) => {
-                    labels::show_full(world, &reference, *leave);
-                    self.squeezed.push((reference, *leave));
+                    let added = labels::show_full(world, &reference, *leave);
+                    self.squeezed.push(Squeezed { sr: reference, leave: *leave, added });
                     format!("SR {sr} has {leave} bytes free")
                 }
                 None => format!("there is no SR {sr}: nothing done"),

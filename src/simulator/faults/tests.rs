@@ -111,6 +111,8 @@ fn a_filled_sr_shows_it_and_stays_full() {
     assert_eq!((faults.squeeze("sr", 50), faults.squeeze("other", 50)), (10, 50));
     assert_eq!(world.database.int("SR", "sr", "physical_utilisation"), 90);
     assert_eq!(faults.next_moment(at(6)), None);
+    faults.empty_srs(&mut world);
+    assert_eq!((faults.squeeze("sr", 50), world.database.int("SR", "sr", "physical_utilisation")), (50, 0));
 }
 
 #[test]

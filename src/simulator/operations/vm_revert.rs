@@ -1,6 +1,6 @@
 //! VM.revert: the VM becomes what its snapshot was. Settings first, then disks, then the other devices.
 //!
-//! What becomes of the disks depends on the release: see [`Generation`].
+//! What becomes of the disks depends on the release: see `Generation`.
 
 use std::sync::Arc;
 

@@ -31,8 +31,8 @@ const HIDDEN: [(&str, &str, &str, &str); 13] = [
 
 /// The column of a field: `name_label` is stored as `name__label`.
 pub fn name(field: &str) -> String {
-    let space = NAME_SPACES.iter().filter(|_| !field.starts_with(NO_NAME_SPACE));
-    let split = space.filter_map(|space| Some((*space, field.strip_prefix(space)?.strip_prefix('_')?))).next();
+    let mut spaces = NAME_SPACES.iter().filter(|_| !field.starts_with(NO_NAME_SPACE));
+    let split = spaces.find_map(|space| Some((*space, field.strip_prefix(space)?.strip_prefix('_')?)));
     split.map_or_else(|| field.to_owned(), |(space, rest)| format!("{space}__{rest}"))
 }
 

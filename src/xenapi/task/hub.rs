@@ -121,7 +121,7 @@ impl Hub {
     /// Watches `reference` from now on, and starts to listen if nobody does.
     pub(super) fn watch(&self, core: &Arc<Core>, reference: Ref<Task>) -> Watched {
         let mut state = self.lock();
-        let known = state.known.get(&reference).map(heard_of).unwrap_or(Heard::Of { progress: 0.0 });
+        let known = state.known.get(&reference).map_or(Heard::Of { progress: 0.0 }, heard_of);
         let new = || Entry { heard: watch::Sender::new(known), watchers: 0 };
         let entry = state.watched.entry(reference.clone()).or_insert_with(new);
         entry.watchers += 1;

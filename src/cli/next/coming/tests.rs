@@ -5,8 +5,6 @@ use crate::domain::schedule::{CatchUp, Schedule, Windows};
 use crate::domain::selection::Selection;
 use crate::domain::zone::Zone;
 
-const POOL: Uuid = Uuid::from_u128(0xf00d);
-
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
@@ -49,10 +47,14 @@ fn closed_on_weekends(id: &str) -> Policy {
     policy
 }
 
-fn past(last: Option<&str>) -> Past {
-    let last_due = last.map(utc);
-    let cursor = Cursor { policy: "nightly".into(), pool: POOL, counts_from: utc("2026-03-01T00:00:00Z"), last_due };
-    Past::new(vec![cursor], Vec::new())
+/// The policy on a pool, where this was the last slot that was decided.
+fn after<'a>(policy: &'a Policy, last: &str) -> Vec<Line<'a>> {
+    let progress = Progress { counts_from: utc("2026-03-01T00:00:00Z"), last_claimed: Some(utc(last)), running: None };
+    vec![Line { policy, pool: Some("tokyo"), progress: Some(progress) }]
+}
+
+fn unseen(policy: &Policy) -> Line<'_> {
+    Line { policy, pool: Some("tokyo"), progress: None }
 }
 
 fn told(coming: &[Coming<'_>]) -> Vec<(String, &'static str)> {
@@ -67,29 +69,28 @@ fn expected(list: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {
 #[test]
 fn the_next_slots_are_those_after_now_and_only_the_first_has_a_last() {
     let nightly = policy("nightly");
-    let coming = coming([&nightly], &past(Some("2026-03-06T01:30:00Z")), now(), 2);
+    let coming = coming(after(&nightly, "2026-03-06T01:30:00Z"), now(), 2);
     assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs"), ("Sun 08 01:30", "runs")]));
-    assert_eq!((coming[0].last, coming[1].last), (Some(utc("2026-03-06T01:30:00Z")), None));
-    assert_eq!(coming[0].pool, Some(POOL));
+    assert_eq!((coming[0].last(), coming[1].last()), (Some(utc("2026-03-06T01:30:00Z")), None));
 }
 
 #[test]
 fn a_slot_in_a_blackout_is_shown_as_skipped_and_the_next_that_runs_follows() {
     let nightly = closed_on_weekends("nightly");
-    let coming = coming([&nightly], &past(Some("2026-03-06T01:30:00Z")), now(), 1);
+    let coming = coming(after(&nightly, "2026-03-06T01:30:00Z"), now(), 1);
     assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "skipped-closed"), ("Mon 09 01:30", "runs")]));
 }
 
 #[test]
 fn a_slot_that_is_due_is_shown_with_what_the_daemon_will_decide() {
     let mut nightly = policy("nightly");
-    let behind = past(Some("2026-03-04T01:30:00Z"));
-    let late = coming([&nightly], &behind, now(), 2);
+    let behind = "2026-03-04T01:30:00Z";
+    let late = coming(after(&nightly, behind), now(), 2);
     assert_eq!(told(&late), expected(&[("Fri 06 01:30", "late"), ("Sat 07 01:30", "runs")]));
     assert!(matches!(late[0].prospect, Prospect::Due(_, 1)), "Thursday's is missed");
     nightly.schedule.catch_up = CatchUp::None;
     assert_eq!(
-        told(&coming([&nightly], &behind, now(), 1)),
+        told(&coming(after(&nightly, behind), now(), 1)),
         expected(&[("Fri 06 01:30", "missed-too-late"), ("Sat 07 01:30", "runs")])
     );
 }
@@ -98,7 +99,7 @@ fn a_slot_that_is_due_is_shown_with_what_the_daemon_will_decide() {
 fn a_late_slot_that_is_closed_now_waits_for_its_window() {
     let mut nightly = policy("nightly");
     nightly.schedule.windows.open = vec!["00:00-06:00".parse().unwrap(), "20:00-24:00".parse().unwrap()];
-    let coming = coming([&nightly], &past(Some("2026-03-05T01:30:00Z")), now(), 1);
+    let coming = coming(after(&nightly, "2026-03-05T01:30:00Z"), now(), 1);
     assert_eq!(coming[0].prospect, Prospect::Waits(utc("2026-03-06T19:00:00Z")));
     assert_eq!(coming.len(), 1);
 }
@@ -106,16 +107,21 @@ fn a_late_slot_that_is_closed_now_waits_for_its_window() {
 #[test]
 fn a_policy_that_the_daemon_has_not_seen_counts_from_now() {
     let weekly = policy("weekly");
-    let coming = coming([&weekly], &past(None), now(), 1);
+    let coming = coming(vec![unseen(&weekly)], now(), 1);
     assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs")]));
-    assert_eq!((coming[0].pool, coming[0].last), (None, None));
+    assert_eq!(coming[0].last(), None);
 }
 
 #[test]
 fn what_has_no_time_comes_last() {
     let (disabled, nightly) = (Policy { enabled: false, ..policy("nightly") }, policy("weekly"));
-    let mut over = policy("over");
-    over.schedule = Schedule::new(vec!["0 0 30 2 *".parse().unwrap()], Zone::utc()).unwrap();
-    let coming = coming([&disabled, &nightly, &over], &Past::default(), now(), 1);
-    assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs"), ("-", "disabled"), ("-", "never")]));
+    let coming = coming([&disabled, &nightly].map(unseen).to_vec(), now(), 1);
+    assert_eq!(told(&coming), expected(&[("Sat 07 01:30", "runs"), ("-", "disabled")]));
+}
+
+#[test]
+fn where_no_time_comes_any_more_it_is_said_so() {
+    let nightly = policy("nightly");
+    let coming = coming(vec![unseen(&nightly)], utc("2200-01-01T00:00:00Z"), 1);
+    assert_eq!(told(&coming), expected(&[("-", "never")]));
 }

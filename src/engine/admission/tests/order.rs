@@ -24,8 +24,8 @@ fn one_is_in_flight_and_one_is_staged_on_each_sr() {
 #[test]
 fn a_policy_with_five_hundred_vms_does_not_lock_out_one_with_three() {
     let mut tally = Tally::new(Limits::default());
-    (0..500).for_each(|_| drop(tally.arrive(request("huge", &[1]))));
-    let small: Vec<Id> = (0..3).map(|_| tally.arrive(request("small", &[1]))).collect();
+    tally.arrive_all(vec![request("huge", &[1]); 500]);
+    let small = tally.arrive_all(vec![request("small", &[1]); 3]);
     tally.drain();
     let places: Vec<_> = small.iter().map(|id| tally.turns.iter().position(|turn| turn == id).unwrap()).collect();
     assert_eq!(places, [2, 4, 6], "in flight and staged were two of the huge one, then they take turns");
@@ -34,7 +34,7 @@ fn a_policy_with_five_hundred_vms_does_not_lock_out_one_with_three() {
 #[test]
 fn within_a_policy_the_order_is_that_of_arrival() {
     let mut tally = Tally::new(Limits::default());
-    let all: Vec<Id> = (0..50).map(|_| tally.arrive(request("nightly", &[1]))).collect();
+    let all = tally.arrive_all(vec![request("nightly", &[1]); 50]);
     tally.drain();
     assert_eq!(tally.turns, all);
 }
@@ -42,7 +42,7 @@ fn within_a_policy_the_order_is_that_of_arrival() {
 #[test]
 fn higher_priority_goes_before_all_that_are_not_yet_staged() {
     let mut tally = Tally::new(Limits::default());
-    let low: Vec<Id> = (0..4).map(|_| tally.arrive(request("nightly", &[1]))).collect();
+    let low = tally.arrive_all(vec![request("nightly", &[1]); 4]);
     let high = tally.arrive(Request { priority: Priority::new(90).unwrap(), ..request("hourly", &[1]) });
     tally.drain();
     assert_eq!(tally.turns, [low[0], low[1], high, low[2], low[3]]);
@@ -51,8 +51,10 @@ fn higher_priority_goes_before_all_that_are_not_yet_staged() {
 #[test]
 fn an_operation_on_two_srs_is_overtaken_a_few_times_only() {
     let mut tally = Tally::new(Limits::default());
-    let crowd = |tally: &mut Tally| (1..=2).for_each(|sr| drop(tally.arrive(request("singles", &[sr]))));
-    (0..10).for_each(|_| crowd(&mut tally));
+    let crowd = |tally: &mut Tally| tally.arrive_all((1..=2).map(|sr| request("singles", &[sr])));
+    for _ in 0..10 {
+        crowd(&mut tally);
+    }
     let both = tally.arrive(request("pairs", &[1, 2]));
     let mut ended = 0;
     while tally.standing(both) != Standing::Turn {
@@ -67,7 +69,7 @@ fn an_operation_on_two_srs_is_overtaken_a_few_times_only() {
 #[test]
 fn a_vm_without_disks_waits_for_no_sr() {
     let mut tally = Tally::new(Limits { per_pool: limit(3), ..Limits::default() });
-    (0..5).for_each(|_| drop(tally.arrive(request("nightly", &[1]))));
+    tally.arrive_all(vec![request("nightly", &[1]); 5]);
     let diskless: Vec<Id> = (0..3).map(|_| tally.arrive(request("nightly", &[]))).collect();
     let standings: Vec<_> = diskless.iter().map(|id| tally.standing(*id)).collect();
     assert_eq!(standings[..2], [Standing::Turn, Standing::Turn], "the limit of the pool holds for them too");
@@ -79,7 +81,7 @@ fn a_policy_at_its_own_limit_leaves_the_srs_to_others() {
     let mut tally = Tally::new(Limits::default());
     let own = policy::Limits { per_pool: limit(1), ..policy::Limits::default() };
     for sr in 1..=4 {
-        (0..5).for_each(|_| drop(tally.arrive(Request { own, ..request("modest", &[sr]) })));
+        tally.arrive_all(vec![Request { own, ..request("modest", &[sr]) }; 5]);
     }
     let others: Vec<Id> = (1..=4).map(|sr| tally.arrive(request("other", &[sr]))).collect();
     let at_once = others.iter().filter(|id| tally.standing(**id) == Standing::Turn).count();
@@ -124,7 +126,7 @@ fn no_sr_is_idle_while_somebody_could_use_it() {
 #[test]
 fn operations_on_two_srs_cost_little_time() {
     let took = |n: u128| 8 + u64::try_from(n * 7 % 5).unwrap();
-    let pair = |n: u128| if n % 10 == 0 { vec![n % 16, (n / 10 + 1) % 16] } else { vec![n % 16] };
+    let pair = |n: u128| if n.is_multiple_of(10) { vec![n % 16, (n / 10 + 1) % 16] } else { vec![n % 16] };
     let work: Vec<_> = (0..800).map(|n| (request("nightly", &pair(n)), took(n))).collect();
     let load = |sr: u128| work.iter().filter(|(r, _)| r.srs.contains(&super::sr(sr))).map(|(_, took)| took).sum::<u64>();
     let ideal = (0..16).map(load).max().unwrap();
@@ -135,9 +137,9 @@ fn operations_on_two_srs_cost_little_time() {
 
 #[test]
 fn five_thousand_waiting_on_sixteen_srs_are_worked_off() {
-    for (policies, hosts) in [(1, 1), (10, 16), (500, 16)] {
+    for (count, policies, hosts) in [(5000, 1, 1), (1000, 10, 16)] {
         let limits = Limits { per_host: limit(4), ..Limits::default() };
-        let work: Vec<_> = (0..5000_u128).map(|n| one_of_many(n, policies, hosts)).collect();
+        let work: Vec<_> = (0..count).map(|n| one_of_many(n, policies, hosts)).collect();
         let started = Instant::now();
         let mut book = super::super::book::Book::new(limits);
         let mut at_work = std::collections::VecDeque::new();
@@ -152,13 +154,13 @@ fn five_thousand_waiting_on_sixteen_srs_are_worked_off() {
                 at_work.extend(book.leave(step.id));
             }
         }
-        println!("{policies} policies: 5000 arrived in {arrived:?}, and were worked off in {:?}", started.elapsed() - arrived);
-        assert_eq!(ended, 5000);
+        println!("{policies} policies: {count} arrived in {arrived:?}, and were worked off in {:?}", started.elapsed() - arrived);
+        assert_eq!(ended, count);
     }
 }
 
 fn one_of_many(n: u128, policies: u128, hosts: u128) -> Request {
-    let srs: &[u128] = if n % 10 == 0 { &[n % 16, (n + 5) % 16] } else { &[n % 16] };
+    let srs: &[u128] = if n.is_multiple_of(10) { &[n % 16, (n + 5) % 16] } else { &[n % 16] };
     let host = crate::domain::id::HostUuid(uuid::Uuid::from_u128(n / 16 % hosts));
     Request { host: Some(host), ..request(&format!("policy-{}", n / 7 % policies), srs) }
 }

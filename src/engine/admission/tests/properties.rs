@@ -53,7 +53,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 fn happen(tally: &mut Tally, event: Event) {
     match event {
-        Event::Arrives(request) => drop(tally.arrive(request)),
+        Event::Arrives(request) => {
+            tally.arrive(request);
+        }
         Event::Goes(which) => {
             let there: Vec<_> = tally.there.keys().copied().collect();
             if !there.is_empty() {
@@ -95,7 +97,7 @@ proptest! {
         let rare = Request { priority: Priority::default(), ..rare };
         let crowd: Vec<_> = crowd.into_iter().map(|one| Request { priority: Priority::default(), ..one }).collect();
         let mut tally = Tally::new(limits);
-        crowd.iter().cycle().take(20).for_each(|one| drop(tally.arrive(one.clone())));
+        tally.arrive_all(crowd.iter().cycle().take(20).cloned());
         let rare = tally.arrive(rare);
         let mut rounds = 0;
         for (one, end) in crowd.iter().cycle().zip(ends.iter().cycle()) {

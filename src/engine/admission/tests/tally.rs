@@ -26,6 +26,10 @@ impl Tally {
         id
     }
 
+    pub(super) fn arrive_all(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Id> {
+        requests.into_iter().map(|request| self.arrive(request)).collect()
+    }
+
     pub(super) fn leave(&mut self, id: Id) {
         self.there.remove(&id);
         let moves = self.book.leave(id);

@@ -9,6 +9,8 @@
 //! - A success counts only if the server is still the one that acknowledged the work. After a restart the caller has to look first.
 //! - Where a redo log makes every change durable no call is made, and where the role forbids the call only time helps.
 
+mod leading;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,10 +19,10 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::worker::Worker;
-use crate::xenapi::error::chain;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::types::Ref;
 use crate::xenapi::{CallError, ConnectError, Incarnation, Pool, calls, records};
+use leading::Leading;
 
 /// So long it is believed what the pool said about its redo log, and that the role forbids the call.
 const BELIEVED: Duration = Duration::from_secs(300);
@@ -221,18 +223,6 @@ impl Barrier {
         Ok(passed)
     }
 
-    fn warn_once(&self, error: &CallError) {
-        if !std::mem::replace(&mut self.lock().warned, true) {
-            let (pool, wait) = (self.pool.name(), self.settings.unsynchronised.as_secs());
-            tracing::warn!(
-                pool,
-                error = chain(error),
-                "the role does not allow pool.sync_database: before each removal {wait} s are waited instead, until the server has \
-                 written out by itself; members of the pool have it a day later only, so give the user the role pool-operator"
-            );
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,72 +233,6 @@ impl Entry {
     fn unless_restarted(&self, now: Option<&Incarnation>, passed: Passed) -> Result<Passed, BarrierError> {
         let same = now.is_some_and(|now| now.number == self.since.number || now.is_same_server(&self.since));
         if same { Ok(passed) } else { Err(BarrierError::ServerRestarted) }
-    }
-}
-
-/// The caller that makes the call for all who wait. When it ends, or goes away, they look again.
-struct Leading<'b> {
-    barrier: &'b Barrier,
-    worker: Worker,
-}
-
-impl<'b> Leading<'b> {
-    fn of(barrier: &'b Barrier) -> Self {
-        Self { barrier, worker: Worker::new(barrier.pool.clock()) }
-    }
-
-    async fn serve(mut self) {
-        if self.has_redo_log().await {
-            return;
-        }
-        self.keep_distance().await;
-        let number = self.sending();
-        let outcome = self.worker.call(&self.barrier.pool, calls::pool::sync_database()).await;
-        let outcome = outcome.map(|_| ()).map_err(Arc::new);
-        if let Err(error) = &outcome
-            && error.kind() == Kind::Denied
-        {
-            self.barrier.note(Durability::Time);
-            self.barrier.warn_once(error);
-        }
-        let by = self.barrier.pool.incarnation();
-        self.barrier.lock().done = Some(Round { number, outcome, by });
-    }
-
-    /// Asks the pool, where that is not known. Where it does not say, the call is made.
-    async fn has_redo_log(&mut self) -> bool {
-        let barrier = self.barrier;
-        let known = barrier.known(&barrier.lock());
-        if let Some(known) = known {
-            return known == Durability::RedoLog;
-        }
-        let Some(incarnation) = barrier.pool.incarnation() else { return false };
-        let pool = Ref::<records::Pool>::new(&incarnation.pool_ref);
-        let Ok(record) = self.worker.call(&barrier.pool, calls::record(&pool).within(Duration::ZERO)).await else { return false };
-        let has_it = record.ha_enabled || record.redo_log_enabled == Some(true);
-        barrier.note(if has_it { Durability::RedoLog } else { Durability::Call });
-        has_it
-    }
-
-    async fn keep_distance(&mut self) {
-        let Some(sent_at) = self.barrier.lock().sent_at else { return };
-        let passed = self.barrier.pool.clock().elapsed().saturating_sub(sent_at);
-        self.worker.sleep(self.barrier.settings.at_most_every.saturating_sub(passed)).await;
-    }
-
-    /// From here on nobody joins.
-    fn sending(&self) -> u64 {
-        let mut state = self.barrier.lock();
-        state.sent += 1;
-        state.sent_at = Some(self.barrier.pool.clock().elapsed());
-        state.sent
-    }
-}
-
-impl Drop for Leading<'_> {
-    fn drop(&mut self) {
-        self.barrier.lock().led = false;
-        self.barrier.shared.turned.send_modify(|turns| *turns += 1);
     }
 }
 
