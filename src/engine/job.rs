@@ -163,6 +163,8 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
 async fn take_in(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, went: Went) -> Result<Step> {
     match went {
         Went::Taken(snapshot) => taken(worker, errand, job, attempt, kind, &snapshot).await,
+        // The pool was left for good: what that says about the call is nothing, and the next life looks.
+        Went::Not(Setback { effect: Effect::NeverLeft, .. }) if errand.drain.is_cancelled() => Ok(Step::Stopped),
         Went::Not(setback) => refused(worker, errand, job, attempt, &setback).await,
         Went::Doubtful(_) => doubt(worker, errand, job).await,
     }
@@ -179,6 +181,7 @@ async fn taken(
 ) -> Result<Step> {
     match attempt::record(worker, &errand.site, job, attempt.id, kind, snapshot).await? {
         Some(_) => Ok(Step::Again),
+        None if errand.drain.is_cancelled() => Ok(Step::Stopped),
         None => unresolved(errand, job, attempt, unseen()).await,
     }
 }
@@ -207,6 +210,7 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
     let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(Step::Again) };
     let kind = kind_of(job.kind);
     match resolve::resolve(worker, &errand.site, job, &attempt).await {
+        Went::Doubtful(_) if errand.drain.is_cancelled() => Ok(Step::Stopped),
         Went::Doubtful(setback) if may_be_seen_later(errand, job, &setback) => {
             tracing::warn!(pool = %errand.site.name(), vm = %job.vm_name, policy = %errand.policy.name, error = %setback.cause.text, "nobody knows yet whether the snapshot was taken; looking again");
             let again = errand.site.now() + errand.site.pace.longest_retry;

@@ -131,8 +131,9 @@ impl Bench {
 
     async fn check(&mut self) {
         self.hours += 1;
-        self.check_pool();
         let store = self.history().await;
+        self.check_events(&store).await;
+        self.check_pool();
         self.check_history(&store).await;
         store.close().await.unwrap();
     }
@@ -192,6 +193,10 @@ impl Bench {
         assert_eq!(store.orphans(run.pool).await.unwrap(), []);
         assert_eq!(store.removals_to_settle(run.pool).await.unwrap(), [], "the second synchronisation");
         assert!(store.slots_without_run().await.unwrap().is_empty());
+    }
+
+    /// Whatever went wrong is said first: the rest follows from it.
+    async fn check_events(&self, store: &Store) {
         let bad = EventFilter { at_least: Some(Severity::Error), ..EventFilter::default() };
         assert_eq!(store.events(bad, Page::first(10)).await.unwrap().rows, []);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use xensnap::simulator::storage::timings::Timings;
+use xensnap::store::{EventFilter, Page};
 
 use super::bench::Bench;
 use super::life::{Life, play};
@@ -45,6 +46,10 @@ fn a_service_told_to_stop_does_not_wait_longer_than_its_grace() {
             bench.lab.clock.advance(Duration::from_secs(seconds)).await;
             let took = bench.life.stop(&bench.lab).await;
             assert!(took <= BOUND, "{seconds}: {took:?}");
+            let store = bench.history().await;
+            let alarms = EventFilter { kind: Some("unresolved".into()), ..EventFilter::default() };
+            assert_eq!(store.events(alarms, Page::first(5)).await.unwrap().rows, [], "stopping is no doubt");
+            store.close().await.unwrap();
             bench.life.start(&bench.lab).await;
             bench.pass_hour().await;
         }

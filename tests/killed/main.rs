@@ -1,0 +1,226 @@
+//! The binary, as a process that is killed: `xensnap daemon` with a real clock against a simulated pool in this process, SIGKILL right
+//! after one of its calls had its effect, and a second start with the same files. (Every step, on a clock that is moved by hand:
+//! `tests/scenarios/crash`.)
+#![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use xensnap::clock::{SharedClock, SystemClock};
+use xensnap::domain::mark::{KEY, Mark};
+use xensnap::simulator::Options;
+use xensnap::simulator::faults::{Action, Plan, Rule, When};
+use xensnap::simulator::generate::{Recipe, generate};
+use xensnap::simulator::ledger::Deed;
+use xensnap::simulator::simulation::{Seat, Simulation};
+use xensnap::simulator::storage::timings::Timings;
+use xensnap::simulator::value::{Ref, Value};
+use xensnap::store::{Options as StoreOptions, Outcome, Page, RunFilter, Store};
+
+/// How long the machine may take for anything; only a failure waits so long.
+const BOUND: Duration = Duration::from_secs(120);
+
+/// A pool, and the folder of a service that works on it.
+struct Site {
+    simulation: Simulation,
+    folder: TempDir,
+    vms: usize,
+}
+
+/// A process that ends with the test.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Service {
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
+    }
+
+    async fn ends(&mut self) -> std::process::ExitStatus {
+        let end = Instant::now() + BOUND;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn main_file(folder: &Path, address: &str) {
+    let text = format!(
+        "installation = \"killed\"\npolicies = \"policies.d\"\n[daemon]\nsync_interval = \"1s\"\n[store]\npath = \"history.sqlite\"\n\
+         [[pool]]\nname = \"lab\"\naddresses = [\"http://{address}\"]\nusername = \"root\"\npassword = \"xensnap\"\n"
+    );
+    fs::write(folder.join("xensnap.toml"), text).unwrap();
+    fs::set_permissions(folder.join("xensnap.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+fn policy_file(folder: &Path, text: &str) {
+    fs::create_dir_all(folder.join("policies.d")).unwrap();
+    fs::write(folder.join("policies.d/quick.toml"), text).unwrap();
+}
+
+/// One run when the service starts, and none by the clock.
+const ON_START: &str = "[[policy]]\nname = \"Quick\"\nid = \"quick\"\n[policy.schedule]\nzone = \"UTC\"\ncron = \"0 0 1 1 *\"\nrun_on_start = true\n\
+                        [policy.select]\ninclude = [{ name = \"*\" }]\n[policy.retention]\nlast = 1\n";
+
+/// A run every few seconds.
+const EVERY_FOUR_SECONDS: &str = "[[policy]]\nname = \"Quick\"\nid = \"quick\"\n[policy.schedule]\nzone = \"UTC\"\ncron = \"*/4 * * * * *\"\n\
+                                  [policy.select]\ninclude = [{ name = \"*\" }]\n[policy.retention]\nlast = 1\n";
+
+impl Site {
+    async fn new(policy: &str) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let recipe = Recipe { hosts: 1, vms: 2, snapshots: Some(0), disk_size: Some(5 << 20), ..Recipe::default() };
+        let mut world = generate(&recipe, clock.now());
+        world.storage.timings = Timings::default();
+        let host = world.database.refs("host").remove(0);
+        world.database.set("host", &host, "address", Value::str("127.0.0.1")).unwrap();
+        let seat = Seat { host, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() };
+        let simulation = Simulation::start(Options::default(), clock, world, vec![seat]).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        main_file(folder.path(), &simulation.addresses()[0].1.to_string());
+        policy_file(folder.path(), policy);
+        Self { simulation, folder, vms: 2 }
+    }
+
+    fn start(&self) -> Service {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xensnap"));
+        command.args(["daemon", "--config"]).arg(self.folder.path().join("xensnap.toml"));
+        Service(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    async fn history(&self) -> Store {
+        Store::open_read_only(self.folder.path().join("history.sqlite"), &StoreOptions::default()).await.unwrap()
+    }
+
+    /// The marks of our snapshots that are true of them.
+    fn marks(&self) -> Vec<Mark> {
+        self.simulation.shared().unwrap().step(|world| {
+            let database = &world.database;
+            let snapshots = database.refs("VM").into_iter().filter(|vm| database.bool("VM", vm, "is_a_snapshot"));
+            let marks = snapshots.filter_map(|vm: Ref| {
+                let mark = Mark::decode(&database.map_text("VM", &vm, "other_config", KEY)?).ok()?;
+                (mark.snapshot.0.to_string() == *database.text("VM", &vm, "uuid")).then_some(mark)
+            });
+            marks.collect()
+        })
+    }
+
+    fn done(&self, deed: Deed, class: &str, method: &str) -> usize {
+        let ledger = self.simulation.shared().unwrap().ledger();
+        ledger.iter().filter(|entry| entry.deed == deed && entry.class == class && *entry.actor.method == *method).count()
+    }
+
+    fn struck(&self) -> bool {
+        self.simulation.faults().reports().iter().any(|report| report.struck > 0)
+    }
+
+    /// How the runs ended, newest first; nothing for one that has not.
+    async fn outcomes(&self) -> Vec<Option<Outcome>> {
+        if !self.folder.path().join("history.sqlite").exists() {
+            return Vec::new();
+        }
+        let Ok(store) = Store::open_read_only(self.folder.path().join("history.sqlite"), &StoreOptions::default()).await else {
+            return Vec::new();
+        };
+        let runs = store.runs(RunFilter::default(), Page::first(100)).await.unwrap().rows;
+        store.close().await.unwrap();
+        runs.iter().map(|run| run.outcome).collect()
+    }
+
+    async fn until_runs(&self, runs: usize) {
+        let end = Instant::now() + BOUND;
+        loop {
+            let outcomes = self.outcomes().await;
+            if outcomes.len() >= runs && outcomes.iter().all(|outcome| *outcome == Some(Outcome::Succeeded)) {
+                return;
+            }
+            assert!(Instant::now() < end, "{outcomes:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + BOUND;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Killed at its `nth` such call, right after the effect. The first run has taken a snapshot of each VM, the second replaces them.
+async fn killed_at(method: &str, nth: u64) {
+    let site = Site::new(ON_START).await;
+    let mut first = site.start();
+    site.until_runs(1).await;
+    first.signal("-TERM");
+    assert!(first.ends().await.success());
+    site.simulation.set_faults(Plan::new(0).with(Rule::on(method, Action::Cut(When::After)).nth(nth)));
+    let mut second = site.start();
+    until("the call is made", || site.struck()).await;
+    second.0.kill().unwrap();
+    second.ends().await;
+    site.simulation.set_faults(Plan::default());
+    // The third life finishes the run of the second, and makes one of its own.
+    let third = site.start();
+    site.until_runs(3).await;
+    third.signal("-TERM");
+    let marks = site.marks();
+    assert_eq!(marks.len(), site.vms, "{method} {nth}: {marks:?}");
+    let taken = site.done(Deed::Created, "VM", "VM.snapshot");
+    let removed = site.done(Deed::Destroyed, "VM", "VM.destroy");
+    assert_eq!((taken, removed), (3 * site.vms, 2 * site.vms), "{method} {nth}: each slot has one snapshot of each VM");
+    let store = site.history().await;
+    let pool = marks[0].pool.0;
+    assert_eq!(store.unfinished_jobs().await.unwrap(), [], "{method} {nth}");
+    assert_eq!(store.open_removals(pool).await.unwrap(), [], "{method} {nth}");
+    assert_eq!(store.present_snapshots(pool).await.unwrap().len(), site.vms, "{method} {nth}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigkill_after_any_of_its_calls_is_survived_by_the_next_start() {
+    let moments = [
+        ("VM.snapshot", 1),
+        ("VM.snapshot", 2),
+        ("VM.add_to_other_config", 2),
+        ("pool.sync_database", 1),
+        ("VM.destroy", 1),
+        ("VDI.destroy", 1),
+    ];
+    for two in moments.chunks(3) {
+        futures_util::future::join_all(two.iter().map(|(method, nth)| killed_at(method, *nth))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_at_sighup_leaves_the_old_policies_in_force_and_a_good_one_replaces_them() {
+    let site = Site::new(EVERY_FOUR_SECONDS).await;
+    let mut service = site.start();
+    until("it has taken something", || site.done(Deed::Created, "VM", "VM.snapshot") >= site.vms).await;
+    policy_file(site.folder.path(), &EVERY_FOUR_SECONDS.replace("last = 1", "last = \"many\""));
+    service.signal("-HUP");
+    let before = site.done(Deed::Created, "VM", "VM.snapshot");
+    until("it goes on", || site.done(Deed::Created, "VM", "VM.snapshot") >= before + 2 * site.vms).await;
+    policy_file(site.folder.path(), &EVERY_FOUR_SECONDS.replace("last = 1", "last = 3"));
+    service.signal("-HUP");
+    until("it keeps three", || site.marks().len() >= 3 * site.vms).await;
+    service.signal("-TERM");
+    assert!(service.ends().await.success());
+    let sessions = site.simulation.shared().unwrap().step(|world| world.database.count("session"));
+    assert_eq!(sessions, 0, "it logged out");
+}
