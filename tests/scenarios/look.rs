@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each scenario uses a part of it")]
 
 use xensnap::store::{
-    Event, EventFilter, Job, JobFilter, Listed, Page, Run, RunFilter, Slot, SlotFilter, SlotState, Snapshot, SnapshotFilter, Store,
+    Event, EventFilter, Job, JobFilter, Listed, Page, Run, RunFilter, Slot, SlotFilter, SlotState, Snapshot, SnapshotFilter,
+    Store,
 };
 
 /// Follows a list to its end.

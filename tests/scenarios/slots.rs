@@ -45,7 +45,8 @@ fn set(dues: &[&str]) -> BTreeSet<String> {
 fn plain_vms(lab: &Lab) -> Vec<Ref> {
     lab.step(|world| {
         let database = &world.database;
-        let plain = |vm: &Ref| !["is_a_template", "is_a_snapshot", "is_control_domain"].iter().any(|f| database.bool("VM", vm, f));
+        let plain =
+            |vm: &Ref| !["is_a_template", "is_a_snapshot", "is_control_domain"].iter().any(|f| database.bool("VM", vm, f));
         database.refs("VM").into_iter().filter(plain).collect()
     })
 }

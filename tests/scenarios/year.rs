@@ -84,8 +84,13 @@ fn full_hours(zone: &TimeZone, from: &str, to: &str) -> Times {
 fn naive_retention(policy: &Policy, zone: &TimeZone, held: &Times) -> Times {
     let rules = &policy.retention.rules;
     let mut kept: Times = held.iter().rev().take(rules.last as usize).copied().collect();
-    let formats =
-        [(Period::Hour, "%Y-%m-%d %H %z"), (Period::Day, "%Y-%m-%d"), (Period::Week, "%G-%V"), (Period::Month, "%Y-%m"), (Period::Year, "%Y")];
+    let formats = [
+        (Period::Hour, "%Y-%m-%d %H %z"),
+        (Period::Day, "%Y-%m-%d"),
+        (Period::Week, "%G-%V"),
+        (Period::Month, "%Y-%m"),
+        (Period::Year, "%Y"),
+    ];
     for (period, format) in formats {
         let key = |at: &DateTime<Utc>| jiff(*at).to_zoned(zone.clone()).strftime(format).to_string();
         let newest: BTreeMap<String, DateTime<Utc>> = held.iter().map(|at| (key(at), *at)).collect();
@@ -197,9 +202,15 @@ fn on_transition_nights_slots_are_those_of_the_table() {
     let island = hourly("*", true);
     let table = [
         // Half past one comes twice, a full hour does not.
-        ("2026-04-04T12:30:00Z", ["2026-04-04T13:00:00Z", "2026-04-04T14:00:00Z", "2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z"]),
+        (
+            "2026-04-04T12:30:00Z",
+            ["2026-04-04T13:00:00Z", "2026-04-04T14:00:00Z", "2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z"],
+        ),
         // Two o'clock is skipped; it is half past two that stands for it.
-        ("2026-10-03T13:40:00Z", ["2026-10-03T14:30:00Z", "2026-10-03T15:30:00Z", "2026-10-03T16:00:00Z", "2026-10-03T17:00:00Z"]),
+        (
+            "2026-10-03T13:40:00Z",
+            ["2026-10-03T14:30:00Z", "2026-10-03T15:30:00Z", "2026-10-03T16:00:00Z", "2026-10-03T17:00:00Z"],
+        ),
     ];
     for (after, expected) in table {
         let slots: Vec<_> = island.schedule.slots_after(at(after)).take(4).collect();
