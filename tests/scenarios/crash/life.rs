@@ -4,6 +4,11 @@
 //! moment of death can be chosen: the pool is asked between two turns whether a call was struck, the history whether it was written.
 //! Dropping the runtime drops every task where it stands and closes every socket and file, which is what SIGKILL leaves behind.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a life has a thread of its own, and whoever watches it from outside waits in real time"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::path::{Path, PathBuf};
