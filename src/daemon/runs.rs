@@ -1,7 +1,8 @@
-//! Everything that runs. One run of a policy on a pool at a time; the next slot is skipped while it works, and says so. A run whose
-//! history could not be kept is driven again after a while, from where its row says.
+//! Everything that runs. One run of a policy on a pool at a time; the next slot is skipped while it works, and says so. What has a row
+//! already, such as the run of an earlier life beside a slot that it claimed last, waits for its turn. A run whose history could not be
+//! kept is driven again after a while, from where its row says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ use crate::store::{NewRun, Run, SlotId, Store};
 /// How long until a run whose history failed is driven again.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// A policy on a pool.
+type Key = (PolicyId, Uuid);
+
+/// What runs, and what follows it.
+struct Running {
+    due_at: DateTime<Utc>,
+    then: VecDeque<Line>,
+}
+
 /// The registry. Clones share it.
 #[derive(Clone)]
 pub struct Runs {
@@ -34,7 +44,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     stop: CancellationToken,
-    running: Mutex<HashMap<(PolicyId, Uuid), DateTime<Utc>>>,
+    running: Mutex<HashMap<Key, Running>>,
     /// How many run, for whoever waits until none does.
     count: watch::Sender<usize>,
 }
@@ -56,7 +66,7 @@ impl Runs {
 
     /// The slot whose run works for this policy on this pool.
     pub fn running(&self, policy: &PolicyId, pool: Uuid) -> Option<DateTime<Utc>> {
-        self.inner.lock().get(&(policy.clone(), pool)).copied()
+        self.inner.lock().get(&(policy.clone(), pool)).map(|running| running.due_at)
     }
 
     /// How many runs there are.
@@ -75,45 +85,57 @@ impl Runs {
         let _ = count.wait_for(|count| *count == 0).await;
     }
 
-    /// Begins to drive a run, in a task of its own. False if a run of this policy works on this pool already.
-    pub fn start(&self, site: &SharedSite, policy: &Arc<Policy>, due_at: DateTime<Utc>, start: Start) -> bool {
-        let key = (policy.id.clone(), site.uuid.0);
+    /// Begins to drive a run, in a task of its own; after the one that works for this policy on this pool, if one does.
+    pub fn start(&self, site: &SharedSite, policy: &Arc<Policy>, due_at: DateTime<Utc>, start: Start) {
+        let line = Line { inner: Arc::clone(&self.inner), site: Arc::clone(site), policy: Arc::clone(policy), due_at, start };
+        let key = line.key();
         {
             let mut running = self.inner.lock();
-            if running.contains_key(&key) {
-                return false;
+            if let Some(running) = running.get_mut(&key) {
+                return running.then.push_back(line);
             }
-            running.insert(key.clone(), due_at);
+            running.insert(key, Running { due_at, then: VecDeque::new() });
             self.inner.count.send_replace(running.len());
         }
-        let entry = Entry { inner: Arc::clone(&self.inner), key };
-        let mut worker = Worker::new(&self.inner.clock);
-        let line = Line { inner: Arc::clone(&self.inner), site: Arc::clone(site), policy: Arc::clone(policy), start };
-        tokio::spawn(async move {
-            let _entry = entry;
-            line.drive(&mut worker).await;
-        });
-        true
+        line.spawn();
     }
 }
 
-/// Leaves the registry when it is dropped, also by a panic.
+/// Leaves the registry when it is dropped, also by a panic, and hands its place to whoever follows.
 struct Entry {
     inner: Arc<Inner>,
-    key: (PolicyId, Uuid),
+    key: Key,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut running = self.inner.lock();
-        running.remove(&self.key);
-        self.inner.count.send_replace(running.len());
+        if let Some(next) = self.inner.leave(&self.key) {
+            next.spawn();
+        }
     }
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(PolicyId, Uuid), DateTime<Utc>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a run off the registry, and what follows it; the place stays taken for that.
+    fn leave(&self, key: &Key) -> Option<Line> {
+        let mut registry = self.lock();
+        let running = registry.get_mut(key)?;
+        if !self.stop.is_cancelled()
+            && let Some(next) = running.then.pop_front()
+        {
+            running.due_at = next.due_at;
+            return Some(next);
+        }
+        let left = registry.remove(key);
+        self.count.send_replace(registry.len());
+        // What waited holds the registry too.
+        drop(registry);
+        drop(left);
+        None
     }
 }
 
@@ -121,10 +143,25 @@ struct Line {
     inner: Arc<Inner>,
     site: SharedSite,
     policy: Arc<Policy>,
+    due_at: DateTime<Utc>,
     start: Start,
 }
 
 impl Line {
+    fn key(&self) -> Key {
+        (self.policy.id.clone(), self.site.uuid.0)
+    }
+
+    /// In the registry there is an entry for it already.
+    fn spawn(self) {
+        let entry = Entry { inner: Arc::clone(&self.inner), key: self.key() };
+        let mut worker = Worker::new(&self.inner.clock);
+        tokio::spawn(async move {
+            let _entry = entry;
+            self.drive(&mut worker).await;
+        });
+    }
+
     async fn drive(self, worker: &mut Worker) {
         loop {
             match self.once(worker).await {
@@ -152,6 +189,9 @@ impl Line {
             }
             Start::Again(run) => store.run(run.id).await?,
         };
+        if run.outcome.is_some() {
+            return Ok(Driven::Done(Box::new(run)));
+        }
         let note = only_note(&run.policy, run.pool, run.due_at);
         let only = store.kept(&note).await?.map(|value| uuids(&value));
         let errand =

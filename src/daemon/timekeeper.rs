@@ -204,7 +204,10 @@ impl Timekeeper {
         let mine: Vec<Key> = self.lines.keys().filter(|(_, pool)| *pool == site.uuid).cloned().collect();
         let mut due = Vec::new();
         for key in mine {
-            let Some(decision) = self.lines.get(&key).and_then(|line| line.policy.schedule.on_start(now)) else { continue };
+            let Some(mut decision) = self.lines.get(&key).and_then(|line| line.policy.schedule.on_start(now)) else { continue };
+            if let Some(running) = self.runs.running(&key.0, key.1.0).filter(|_| decision.verdict.runs()) {
+                decision.verdict = Verdict::Skipped(Skipped::Overlap { running });
+            }
             due.push(Due { slot: slot(&key, &decision, Origin::Start), runs: decision.verdict.runs(), key });
         }
         self.claim(&due).await
