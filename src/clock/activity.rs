@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 /// The counters of one clock.
 #[derive(Debug, Default)]
 pub struct Activity {
@@ -16,6 +18,8 @@ pub struct Activity {
     abandoned: AtomicI64,
     /// Grows with every change, so that an observer can tell "still idle" from "idle again".
     changes: AtomicU64,
+    /// Wakes whoever waits for rest.
+    rests: Notify,
 }
 
 impl Activity {
@@ -48,9 +52,22 @@ impl Activity {
         self.changes.load(Ordering::SeqCst)
     }
 
+    /// Returns when nobody works and nothing is between two sockets; somebody may have begun again by then.
+    pub async fn rest(&self) {
+        let rested = self.rests.notified();
+        tokio::pin!(rested);
+        rested.as_mut().enable();
+        if !self.is_idle() {
+            rested.await;
+        }
+    }
+
     fn add(&self, counter: &AtomicI64, n: i64) {
         counter.fetch_add(n, Ordering::SeqCst);
         self.changes.fetch_add(1, Ordering::SeqCst);
+        if self.is_idle() {
+            self.rests.notify_waiters();
+        }
     }
 
     fn answer_left(&self) {

@@ -84,7 +84,12 @@ impl HandClock {
         let mut quiet = 0;
         let mut seen = self.activity.changes();
         while quiet < QUIET_LOOKS && tokio::time::Instant::now() < bound {
-            breathe(quiet).await;
+            if self.activity.is_idle() {
+                breathe(quiet).await;
+            } else {
+                // Asking again and again would take the processor from those who work.
+                let _ = tokio::time::timeout_at(bound, self.activity.rest()).await;
+            }
             let changes = self.activity.changes();
             quiet = if self.activity.is_idle() && changes == seen { quiet + 1 } else { 0 };
             seen = changes;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use xensnap::simulator::error::ApiError;
+use xensnap::simulator::faults::{Action, Rule};
 use xensnap::simulator::value::{Ref, Value};
 use xensnap::simulator::world::{Session, World};
 
@@ -299,14 +301,39 @@ async fn finished_tasks() {
     let mut replay = Replay::start(world).await;
     // Where in the server's source a failure came from is not simulated.
     let masks = [&MASKS[..], &[Mask::Field("backtrace")]].concat();
-    for (run, polls) in
-        [("fail_handle_invalid", "1_poll"), ("checkpoint_halted_fails", "2_poll"), ("snapshot_halted_json", "3_poll")]
-    {
-        for step in ["0_call", polls, "8_status", "9_result", "9z_destroy"] {
-            let name = format!("async/{run}.{step}.json");
-            check_all(&mut replay, &exchanges(&recordings, "async", |other| other == name), &masks).await;
-            all_tasks_done(&replay).await;
-        }
+    for (run, polls) in [
+        ("fail_handle_invalid", "1_poll"),
+        ("checkpoint_halted_fails", "2_poll"),
+        ("snapshot_halted_json", "3_poll"),
+        ("snapshot_halted_xml", "3_poll"),
+    ] {
+        run_of_a_task(&mut replay, &recordings, run, polls, &masks).await;
     }
+    replay.finish().await;
+}
+
+/// One recorded task from its call to its destruction; of the polls, the one after its end.
+async fn run_of_a_task(replay: &mut Replay, recordings: &Path, run: &str, polls: &str, masks: &[Mask]) {
+    let wire = if run.ends_with("xml") { "xml" } else { "json" };
+    for step in ["0_call", polls, "8_status", "9_result", "9z_destroy"] {
+        let name = format!("async/{run}.{step}.{wire}");
+        check_all(replay, &exchanges(recordings, "async", |other| other == name), masks).await;
+        all_tasks_done(replay).await;
+    }
+}
+
+/// The recorded driver was told to find no space; here a fault of the plan says so.
+#[tokio::test]
+async fn a_driver_that_finds_no_space() {
+    let recordings = recordings();
+    let mut world = world(&recordings, &["7811ffe2-453c-1911-d536-93de595b6f41"]);
+    batch02(&mut world, &recordings);
+    let mut replay = Replay::start(world).await;
+    let error = ApiError::new("SR_BACKEND_FAILURE_44", ["", "lab: no space left", ""]);
+    replay.server.shared().options.faults.add(Rule::on("VM.snapshot", Action::FailDisk { disk: 1, error }));
+    let masks = [&MASKS[..], &[Mask::Field("backtrace")]].concat();
+    run_of_a_task(&mut replay, &recordings, "fail_sr_backend", "2_poll", &masks).await;
+    let refused = exchanges(&recordings, "errors2", |name| name.contains("snapshot_sr_backend_failure"));
+    check_all(&mut replay, &refused, &masks).await;
     replay.finish().await;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xensnap::simulator::ledger::Deed;
+use xensnap::simulator::ledger::{Actor, Deed};
 use xensnap::simulator::model::Model;
 use xensnap::simulator::value::{Ref, Value, is_null};
 use xensnap::simulator::world::World;
@@ -91,10 +91,19 @@ fn row(world: &World, class: &'static str, reference: &Ref) -> BTreeMap<&'static
 
 /// A service destroyed nothing but what its own snapshots had made. How many VMs it made and destroyed.
 pub fn assert_destroyed_only_its_own(lab: &Lab, originator: &str) -> (usize, usize) {
+    made_and_destroyed(lab, |actor| &*actor.originator == originator)
+}
+
+/// The same of everybody who is logged in, where nobody but the service is: before 6.2 the server does not learn who calls.
+pub fn assert_nobody_destroyed_what_was_there(lab: &Lab) -> (usize, usize) {
+    made_and_destroyed(lab, |actor| !actor.method.is_empty())
+}
+
+fn made_and_destroyed(lab: &Lab, counts: impl Fn(&Actor) -> bool) -> (usize, usize) {
     let ledger = lab.simulation.shared().expect("the server is up").ledger();
     let mut made: BTreeSet<(&str, Ref)> = BTreeSet::new();
     let (mut taken, mut removed) = (0, 0);
-    for entry in ledger.iter().filter(|entry| &*entry.actor.originator == originator) {
+    for entry in ledger.iter().filter(|entry| counts(&entry.actor)) {
         let key = (entry.class, entry.reference.clone());
         match entry.deed {
             Deed::Created => {
@@ -103,7 +112,7 @@ pub fn assert_destroyed_only_its_own(lab: &Lab, originator: &str) -> (usize, usi
             }
             Deed::Destroyed => {
                 removed += usize::from(entry.class == "VM");
-                assert!(made.contains(&key), "{originator} destroyed what it had not made: {entry:?}");
+                assert!(made.contains(&key), "destroyed without having made it: {entry:?}");
             }
         }
     }

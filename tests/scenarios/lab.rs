@@ -22,7 +22,6 @@ use xensnap::engine::admission::Limits;
 use xensnap::engine::site::Pace;
 use xensnap::simulator::Options;
 use xensnap::simulator::generate::{Recipe, generate};
-use xensnap::simulator::model::Release;
 use xensnap::simulator::simulation::{Seat, Simulation};
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::simulator::value::Ref;
@@ -124,15 +123,6 @@ impl Lab {
         let mut world = generate(&recipe, at(start));
         world.storage.timings = Timings::instant();
         Self::with(start, world, policies).await
-    }
-
-    /// A pool that runs an older release.
-    pub async fn of_release(release: &str, vms: usize, policies: Vec<Policy>) -> Self {
-        let release = Release::parse(release).unwrap();
-        let recipe = Recipe { hosts: 2, vms, snapshots: Some(0), disk_size: Some(5 << 20), release, ..Recipe::default() };
-        let mut world = generate(&recipe, at(NOON));
-        world.storage.timings = Timings::instant();
-        Self::with(NOON, world, policies).await
     }
 
     pub async fn with(start: &str, mut world: World, policies: Vec<Policy>) -> Self {
