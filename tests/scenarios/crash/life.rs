@@ -84,7 +84,7 @@ pub fn play<F: Future>(script: impl FnOnce(Life) -> F) -> F::Output {
         quiet = if changes == seen { quiet + 1 } else { 0 };
         seen = changes;
         if quiet > QUIET {
-            std::thread::sleep(Duration::from_micros(60));
+            rest();
         }
     }
 }
@@ -238,9 +238,15 @@ impl Inner {
         // Threads of the database outlive the runtime for a moment; of a process nothing would.
         let end = Instant::now() + Duration::from_secs(20);
         while is_open(&self.folder.borrow()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_micros(100));
+            rest();
         }
     }
+}
+
+/// A moment of real time, for threads that are not ours.
+#[expect(clippy::disallowed_methods, reason = "both runtimes stand still meanwhile, so no clock can help")]
+fn rest() {
+    std::thread::sleep(Duration::from_micros(60));
 }
 
 /// Whether this process has a file of the folder open.
