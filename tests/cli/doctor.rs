@@ -50,6 +50,8 @@ async fn other_server(answer: &'static str) -> u16 {
                 let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;
+                // Closing before everything was read would reset the connection, and take the answer along.
+                while matches!(tokio::io::AsyncReadExt::read(&mut stream, &mut request).await, Ok(read) if read > 0) {}
             });
         }
     });

@@ -75,7 +75,7 @@ impl Job {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn twenty_snapshots_in_turn_are_faster_than_twenty_at_once() {
     // A pool each: the chain of one disk is too short for both.
     let (crowded, orderly) = (lab().await, lab().await);
