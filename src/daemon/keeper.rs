@@ -131,7 +131,7 @@ impl Keeper {
         Site {
             installation: plan.installation.clone(),
             uuid,
-            barrier: Barrier::new(pool.clone(), barrier),
+            barrier: Barrier::new(pool.clone(), barrier).beside(inventory.clone()),
             pool,
             inventory,
             store: self.store.clone(),

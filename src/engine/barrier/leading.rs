@@ -39,17 +39,21 @@ impl<'b> Leading<'b> {
         self.barrier.lock().done = Some(Round { number, outcome, by });
     }
 
-    /// Asks the pool, where that is not known. Where it does not say, the call is made.
+    /// Asks the pool, where that is not known and the inventory does not show that it has none. Where it does not say, the call is
+    /// made.
     async fn has_redo_log(&mut self) -> bool {
         let barrier = self.barrier;
         let known = barrier.known(&barrier.lock());
         if let Some(known) = known {
             return known == Durability::RedoLog;
         }
+        if barrier.shows_none() {
+            return false;
+        }
         let Some(incarnation) = barrier.pool.incarnation() else { return false };
         let pool = Ref::<records::Pool>::new(&incarnation.pool_ref);
         let Ok(record) = self.worker.call(&barrier.pool, calls::record(&pool).within(Duration::ZERO)).await else { return false };
-        let has_it = record.ha_enabled || record.redo_log_enabled == Some(true);
+        let has_it = record.has_redo_log();
         barrier.note(if has_it { Durability::RedoLog } else { Durability::Call });
         has_it
     }

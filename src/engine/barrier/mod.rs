@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::worker::Worker;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::types::Ref;
-use crate::xenapi::{CallError, ConnectError, Incarnation, Pool, calls, records};
+use crate::xenapi::{CallError, ConnectError, Incarnation, Inventory, Pool, calls, records};
 use leading::Leading;
 
 /// So long it is believed what the pool said about its redo log, and that the role forbids the call.
@@ -71,6 +71,7 @@ pub enum BarrierError {
 #[derive(Clone)]
 pub struct Barrier {
     pool: Pool,
+    inventory: Option<Inventory>,
     settings: Settings,
     shared: Arc<Shared>,
 }
@@ -137,7 +138,21 @@ enum Step {
 impl Barrier {
     /// A barrier; asks nothing of the pool yet.
     pub fn new(pool: Pool, settings: Settings) -> Self {
-        Self { pool, settings, shared: Arc::default() }
+        Self { pool, inventory: None, settings, shared: Arc::default() }
+    }
+
+    /// With an inventory that follows the pool's own record: where that shows no redo log, nobody has to ask.
+    #[must_use]
+    pub fn beside(self, inventory: Inventory) -> Self {
+        Self { inventory: Some(inventory), ..self }
+    }
+
+    /// True if the inventory shows that there is no redo log. Should there be one since a moment ago, a call is made in vain.
+    fn shows_none(&self) -> bool {
+        let Some(inventory) = &self.inventory else { return false };
+        let tables = inventory.read();
+        let mut pools = tables.all::<records::Pool>().peekable();
+        pools.peek().is_some() && pools.all(|(_, pool)| !pool.has_redo_log())
     }
 
     /// Returns once everything the pool had acknowledged when this was called is durable.

@@ -47,6 +47,11 @@ impl Pool {
         self.other_config.contains_key("rolling_upgrade_in_progress")
     }
 
+    /// Whether changes go to a redo log, so that nothing acknowledged is lost.
+    pub fn has_redo_log(&self) -> bool {
+        self.ha_enabled || self.redo_log_enabled == Some(true)
+    }
+
     /// Whether the licence withholds a feature, for example `checkpoint`, as far as the pool says.
     pub fn is_restricted(&self, feature: &str) -> bool {
         let key = format!("restrict_{feature}");
