@@ -35,11 +35,13 @@ fn pool(name: &str, release: Option<&str>) -> Option<World> {
     Some(world)
 }
 
+/// How many snapshots of each VM stay.
+const KEPT: usize = 2;
 const NIGHTLY: (&str, usize) = ("0 2 * * *", 31);
 
 /// A policy over everything that runs at these times.
 fn over_all(cron: &str) -> Policy {
-    Policy { selection: Selection::everything(), ..policy("all", cron, "*", 3) }
+    Policy { selection: Selection::everything(), ..policy("all", cron, "*", KEPT as u32) }
 }
 
 /// The databases of 5.5 to 5.6 FP1 are served as 6.1 would show them after an update: without `event.from`, which came later, the
@@ -49,8 +51,8 @@ fn over_all(cron: &str) -> Policy {
 #[case("xs56-two-hosts-two-snapshots.xml", Some("6.1"), 2, NIGHTLY)]
 #[case("xs56fp1-vmpp-38-snapshots.xml", Some("6.1"), 38, NIGHTLY)]
 #[case("xs61-two-hosts-5-snapshots.xml", None, 5, NIGHTLY)]
-// It has 48 VMs: every fourth night.
-#[case("xapi26-one-host.xml", None, 124, ("0 2 1-31/4 * *", 8))]
+// It has 48 VMs: once a week is work enough.
+#[case("xapi26-one-host.xml", None, 124, ("0 2 * * 0", 4))]
 #[tokio::test]
 async fn a_month_of_a_policy_over_all_vms_leaves_every_foreign_snapshot_of_a_real_pool_untouched(
     #[case] file: &str,
@@ -68,10 +70,10 @@ async fn a_month_of_a_policy_over_all_vms_leaves_every_foreign_snapshot_of_a_rea
 #[case("xs56-two-hosts-two-snapshots.xml", 2)]
 #[case("xs56fp1-vmpp-38-snapshots.xml", 38)]
 #[tokio::test]
-async fn so_does_an_hour_of_one_on_the_release_that_the_pool_ran(#[case] file: &str, #[case] snapshots: usize) {
+async fn so_does_half_an_hour_of_one_on_the_release_that_the_pool_ran(#[case] file: &str, #[case] snapshots: usize) {
     let Some(world) = pool(file, None) else { return };
     let lab = Lab::with(NOON, world, vec![over_all("*/10 * * * *")]).await;
-    foreign_snapshots_stay(lab, "2026-03-01T12:45:00Z", file, snapshots, 4).await;
+    foreign_snapshots_stay(lab, "2026-03-01T12:35:00Z", file, snapshots, 3).await;
 }
 
 async fn foreign_snapshots_stay(mut lab: Lab, until: &str, file: &str, snapshots: usize, slots: usize) {
@@ -90,15 +92,15 @@ async fn foreign_snapshots_stay(mut lab: Lab, until: &str, file: &str, snapshots
     }
     println!("{file}: {} VMs, jobs {states:?}, causes {causes:?}", lab.vms().len());
     assert_eq!(look::slots(&lab.store(), "all").await.len(), slots);
-    assert!(jobs.iter().all(|job| job.state.is_final()), "{states:?}");
+    assert!(!jobs.is_empty() && jobs.iter().all(|job| job.state == JobState::Done), "{states:?} {causes:?}");
     let last: Vec<_> =
         jobs.iter().filter(|job| job.due_at == jobs[jobs.len() - 1].due_at && job.state == JobState::Done).collect();
     let held = lab.held();
     for job in &last {
-        assert_eq!(held[&job.vm_name].len() % 3, 0, "{}: {:?}", job.vm_name, held[&job.vm_name]);
+        assert_eq!(held[&job.vm_name].len() % KEPT, 0, "{}: {:?}", job.vm_name, held[&job.vm_name]);
     }
-    assert_eq!(lab.snapshots().len(), 3 * last.len());
+    assert_eq!(lab.snapshots().len(), KEPT * last.len());
     lab.stop().await;
     let (taken, removed) = assert_nobody_destroyed_what_was_there(&lab);
-    assert_eq!(taken - removed, 3 * last.len());
+    assert_eq!(taken - removed, KEPT * last.len());
 }
