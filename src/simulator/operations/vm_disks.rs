@@ -3,6 +3,7 @@
 //! The rule: all or none. When one disk fails, or the task is cancelled, the disks made so far are destroyed again.
 
 use super::hooks;
+use super::subtask;
 use super::vdi;
 use crate::simulator::context::Context;
 use crate::simulator::error::{ApiError, ApiResult};
@@ -19,6 +20,17 @@ pub enum How {
     Clone,
     /// Full copies into an SR; none: each into its own.
     Copy(Option<Ref>),
+}
+
+impl How {
+    /// What the inner task of one disk is called.
+    fn label(&self) -> &'static str {
+        match self {
+            How::Snapshot => "Async.VDI.snapshot",
+            How::Clone => "Async.VDI.clone",
+            How::Copy(_) => "Async.VDI.copy",
+        }
+    }
 }
 
 /// The copy of one drive: the VBD it was made for, and its disk.
@@ -69,7 +81,10 @@ pub async fn discard(context: &Context, made: &[Drive]) {
 }
 
 async fn copy_one(context: &Context, vm: &Ref, disk: &Ref, how: &How, nth: u64) -> ApiResult<Ref> {
-    hooks::before_disk(context, vm, nth)?;
+    if let Err(error) = hooks::before_disk(context, vm, nth) {
+        // What fails is the driver, and so the inner task.
+        return subtask::run(context, how.label(), |_| std::future::ready(Err(error))).await;
+    }
     let made = match how {
         How::Snapshot => vdi::split_as_task(context, disk, Split::Snapshot).await?,
         How::Clone => vdi::split_as_task(context, disk, Split::Clone).await?,
