@@ -72,32 +72,55 @@ pub async fn from(context: &Context, classes: &[Text], token: &str, timeout: f64
     }
     let mut pause = BATCH / 16;
     let mut first = true;
+    let mut changes = context.shared.changes();
     loop {
-        let mut changes = context.shared.changes();
-        let look = context.step(|world| {
+        changes.borrow_and_update();
+        let (look, seen) = context.step(|world| {
             check_session(world, context)?;
-            Ok(collect(world, &subscriptions, since))
+            Ok((collect(world, &subscriptions, since), world.database.generation()))
         })?;
-        let left = limit.saturating_sub(context.shared.clock.elapsed() - start);
-        if !look.events.is_empty() || left.is_zero() {
+        let left = || limit.saturating_sub(context.shared.clock.elapsed() - start);
+        if !look.events.is_empty() || left().is_zero() {
             return Ok(Answer::Events(Arc::new(look)));
         }
         since = Token::parse(&look.token)?;
-        let sleep = context.shared.clock.sleep(left);
-        context
-            .wait(async {
-                tokio::select! {
-                    _ = changes.changed() => {}
-                    () = sleep => {}
-                }
-            })
-            .await;
-        // Only the first wake-up looks at once; the more there is to hear, the longer it waits.
+        // What was not asked for does not end the wait.
+        let wakes = |world: &mut World| check_session(world, context).map(|()| is_news(world, &subscriptions, seen));
+        while !left().is_zero() && !context.step(wakes)? {
+            let sleep = context.shared.clock.sleep(left());
+            context
+                .wait(async {
+                    tokio::select! {
+                        _ = changes.changed() => {}
+                        () = sleep => {}
+                    }
+                })
+                .await;
+        }
+        // Only the first wake-up looks at once; the more often there was nothing to show after all, the longer it waits.
         if !std::mem::take(&mut first) {
             pause = (pause * 2).min(BATCH);
             context.work(pause).await;
         }
     }
+}
+
+/// Whether anything with these subscriptions changed after a generation, whether or not it can still be shown.
+fn is_news(world: &World, subscriptions: &[Subscription], after: u64) -> bool {
+    let written = |subscription: &Subscription| {
+        subscription.class().is_none_or(|class| class == "message") && world.messages.is_news(after)
+    };
+    subscriptions.iter().any(|subscription| written(subscription) || rows_changed(world, subscription, after))
+}
+
+fn rows_changed(world: &World, subscription: &Subscription, after: u64) -> bool {
+    let (database, wanted) = (&world.database, subscription.class());
+    let classes = Model::get().classes().iter().filter(|class| wanted.is_none_or(|name| class.name.eq_ignore_ascii_case(name)));
+    let fits = |reference: &str| subscription.matches(wanted.unwrap_or_default(), reference);
+    classes.filter(|class| has_events(class, world.release)).any(|class| {
+        database.changed_since(&class.name, after).any(|(reference, _)| fits(reference))
+            || database.deleted_since(&class.name, after).any(|deletion| fits(&deletion.reference))
+    })
 }
 
 fn duration(timeout: f64) -> Duration {

@@ -102,6 +102,13 @@ impl Messages {
         self.kept.is_empty()
     }
 
+    /// Whether any was written or destroyed after a generation.
+    pub fn is_news(&self, generation: u64) -> bool {
+        let newest = self.kept.iter().next_back().map(|message| message.generation);
+        let gone = self.deleted.back().map(|(at, _)| *at);
+        newest.max(gone).is_some_and(|newest| newest > generation)
+    }
+
     /// Messages written after a generation, oldest first.
     pub fn since(&self, generation: u64) -> impl Iterator<Item = &Message> {
         self.kept.iter().filter(move |message| message.generation > generation)
