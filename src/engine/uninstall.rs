@@ -1,7 +1,13 @@
-//! Carrying out a removal: the snapshot's record, then each of its disks, then its memory image. Before anything is destroyed the pool
-//! is asked, in one look, whether every part is still what the plan says; afterwards each disk goes by itself, and each is looked at
-//! again when it is tried again. What is not provably the snapshot's own is spared.
+//! Carrying out a removal: the snapshot's record, then each of its disks and its memory image. Nothing is touched before the first of
+//! the disks is next at its storage. Then the pool is asked, in one look, whether every part is still what the plan says; afterwards
+//! each disk goes by itself, and each is looked at again when it is tried again or has waited long. What is not provably the
+//! snapshot's own is spared.
 
+mod place;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::admission::{Request, Turn};
@@ -9,7 +15,7 @@ use super::error::{Effect, Result, Setback};
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
-use crate::domain::id::{SrUuid, VdiUuid};
+use crate::domain::id::VdiUuid;
 use crate::domain::mark::{self, Detachment, Ownership};
 use crate::domain::uninstall::{DiskFacts, ImageFacts, Link, belongings};
 use crate::store::{Cause, Part, PartState, Removal, RemovalState, Role};
@@ -17,6 +23,11 @@ use crate::xenapi::calls;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::records::{Vbd, Vdi, VdiType, Vm};
 use crate::xenapi::types::{Ref, Uuid as ServerUuid, Void};
+
+use place::Place;
+
+/// So long after it was looked at a disk may be destroyed without another look.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// Whose removal it is, for the order of turns.
 pub type Queue = Request;
@@ -57,6 +68,9 @@ pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queu
 /// As [`carry_out`].
 pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
     let removal = site.store.begin_removal(removal.id, site.now()).await?;
+    let mut places = Place::all(site, &removal, queue);
+    place::first(worker, &mut places).await;
+    let looked_at = site.clock.elapsed();
     let ended = match record_part(&removal) {
         Some(part) if !matches!(part.state, PartState::Gone | PartState::Spared) => {
             destroy_record(worker, site, &removal, part, claim).await?
@@ -67,12 +81,13 @@ pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, q
         Ok(seen) => seen,
         Err(stop) => return stopped(site, &removal, stop).await,
     };
-    for part in removal.parts.iter().filter(|part| part.role != Role::Snapshot && part.state != PartState::Gone) {
-        if part.state == PartState::Spared {
-            continue;
-        }
-        let fresh = seen.iter().find(|(uuid, _)| *uuid == part.uuid).map(|(_, vdi)| vdi.clone());
-        if let Err(stop) = destroy_disk(worker, site, &removal, part, fresh, queue).await? {
+    let lines = places.into_iter().map(|place| {
+        let fresh = seen.iter().find(|(uuid, _)| *uuid == place.disk).map(|(_, vdi)| vdi.clone());
+        destroy_disk(worker.fork(), site, &removal, place, Fresh { disk: fresh, looked_at })
+    });
+    let lines: Vec<_> = lines.collect();
+    for ended in worker.wait(join_all(lines)).await {
+        if let Err(stop) = ended? {
             return stopped(site, &removal, stop).await;
         }
     }
@@ -175,6 +190,9 @@ async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &R
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
         Err(error) => return Err(Stop::Refused(error.into())),
     };
+    if !record.current_operations.is_empty() {
+        return Err(Stop::Refused(busy()));
+    }
     let planned: Vec<&Part> = removal.parts.iter().filter(|part| part.role != Role::Snapshot).collect();
     let (ownership, drives) = {
         let tables = site.inventory.read();
@@ -214,6 +232,12 @@ async fn look(worker: &mut Worker, site: &Site, removal: &Removal, reference: &R
     Ok(Some(seen))
 }
 
+/// Something is being done with the snapshot. The server would wait for the end of it, for hours if need be, and the storage with it.
+fn busy() -> Setback {
+    let cause = Cause::new("busy", "something is being done with the snapshot, such as an export or a copy");
+    Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
+}
+
 /// Why a snapshot is not removed, whatever the plan says.
 fn not_ours(ownership: &Ownership, claim: Claim) -> Option<Cause> {
     match ownership {
@@ -239,42 +263,48 @@ async fn read_disk(worker: &mut Worker, site: &Site, uuid: Uuid) -> Try<Option<(
     }
 }
 
-/// Destroys one disk, in its storage's turn. `fresh`: it was looked at a moment ago, in this try.
-async fn destroy_disk(
-    worker: &mut Worker,
-    site: &Site,
-    removal: &Removal,
-    part: &Part,
-    fresh: Option<Ref<Vdi>>,
-    queue: &Queue,
-) -> Result<Try<()>> {
-    let reference = match fresh {
-        Some(reference) => reference,
-        None => match again(worker, site, part.uuid).await {
-            Ok(Again::Fine(reference)) => reference,
-            Ok(Again::Gone) => {
-                site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
-                return Ok(Ok(()));
+/// What the last look showed of a disk, and when that was.
+struct Fresh {
+    disk: Option<Ref<Vdi>>,
+    looked_at: Duration,
+}
+
+/// Destroys one disk, in its storage's turn. The row that says so is on disk before the turn comes. A turn may be long in coming: what
+/// was looked at too long ago is looked at again before anything is destroyed.
+async fn destroy_disk(mut worker: Worker, site: &Site, removal: &Removal, mut place: Place, fresh: Fresh) -> Result<Try<()>> {
+    let (worker, disk) = (&mut worker, place.disk);
+    place.next(worker).await;
+    site.store.removal_part(removal.id, disk, PartState::Destroying, None, site.now()).await?;
+    let turn = place.turn(worker).await;
+    let still = fresh.disk.filter(|_| site.clock.elapsed() - fresh.looked_at < FRESH);
+    let looked = match still {
+        Some(reference) => Again::Fine(reference),
+        None => match again(worker, site, disk).await {
+            Ok(looked) => looked,
+            Err(stop) => {
+                site.store.removal_part(removal.id, disk, PartState::There, None, site.now()).await?;
+                return Ok(Err(stop));
             }
-            Ok(Again::Spare(cause)) => {
-                site.store.removal_part(removal.id, part.uuid, PartState::Spared, Some(cause), site.now()).await?;
-                return Ok(Ok(()));
-            }
-            Err(stop) => return Ok(Err(stop)),
         },
     };
-    let turn = turn(worker, site, &reference, queue).await;
-    site.store.removal_part(removal.id, part.uuid, PartState::Destroying, None, site.now()).await?;
-    match destroy(worker, site, calls::vdi::destroy(&reference), Some(turn)).await {
+    let ended = match looked {
+        Again::Fine(reference) => destroy(worker, site, calls::vdi::destroy(&reference), turn).await,
+        Again::Gone => Ok(()),
+        Again::Spare(cause) => {
+            site.store.removal_part(removal.id, disk, PartState::Spared, Some(cause), site.now()).await?;
+            return Ok(Ok(()));
+        }
+    };
+    match ended {
         Ok(()) => {}
         Err(setback) if setback.kind == Kind::NotFound => {}
         Err(setback) => {
             let state = if setback.may_pass() || setback.effect == Effect::Unknown { PartState::There } else { PartState::Stuck };
-            site.store.removal_part(removal.id, part.uuid, state, Some(setback.cause.clone()), site.now()).await?;
+            site.store.removal_part(removal.id, disk, state, Some(setback.cause.clone()), site.now()).await?;
             return Ok(Err(setback.into()));
         }
     }
-    site.store.removal_part(removal.id, part.uuid, PartState::Gone, None, site.now()).await?;
+    site.store.removal_part(removal.id, disk, PartState::Gone, None, site.now()).await?;
     Ok(Ok(()))
 }
 
@@ -299,17 +329,6 @@ async fn again(worker: &mut Worker, site: &Site, uuid: Uuid) -> Try<Again> {
         return Ok(Again::Fine(reference));
     };
     Ok(Again::Spare(Cause::new("not-its-own", cause)))
-}
-
-async fn turn(worker: &mut Worker, site: &Site, disk: &Ref<Vdi>, queue: &Queue) -> Turn {
-    let sr = {
-        let tables = site.inventory.read();
-        let disk = tables.get(disk);
-        disk.and_then(|disk| view::sr(&tables, &disk.sr)).map(|(sr, _)| sr)
-    };
-    let request = Request { srs: sr.into_iter().collect::<Vec<SrUuid>>(), ..queue.clone() };
-    let staged = worker.wait(site.admission.stage(request)).await;
-    worker.wait(staged.turn()).await
 }
 
 /// Calls, waits for the end, and passes the turn on.

@@ -6,9 +6,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rstest::rstest;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
+use xensnap::domain::id::SrUuid;
 use xensnap::domain::mark::KEY;
+use xensnap::engine::admission::{Request, Staged};
+use xensnap::engine::prune;
+use xensnap::engine::uninstall::{self, Removed};
 use xensnap::simulator::value::{Ref, Value};
+use xensnap::store::{NewRemoval, PartState, RemovalId, Role};
 use xensnap::xenapi::calls;
 use xensnap::xenapi::types::Ref as Reference;
 
@@ -256,6 +262,79 @@ async fn a_snapshot_whose_disk_hangs_on_another_vm_stays_whole_and_goes_once_it_
     person.leaves().await;
     lab.stop().await;
     assert_destroyed_only_its_own(&lab, &originator("lab"));
+}
+
+/// A removal of the oldest snapshot of the first VM, on its way while the test decides whose turn it is on the storage.
+struct UnderWay {
+    lab: Lab,
+    used: Found,
+    disk: Ref,
+    removal: RemovalId,
+    ended: JoinHandle<Removed>,
+}
+
+impl UnderWay {
+    /// Begins it. `before` it come so many others, of which none ends before the test says so.
+    async fn behind(before: usize) -> (Self, Vec<Staged>) {
+        let lab = after_three_nights().await;
+        let used = oldest(&lab, &lab.vms()[0]);
+        let disk = disks(&lab, &used.reference)[0].clone();
+        let site = lab.handle().sites().borrow()[0].clone();
+        let row = lab.store().snapshots_by_uuid(used.uuid).await.unwrap().remove(0);
+        let queue = prune::queue_of(&used.mark.policy);
+        let place = Request { srs: row.disks.iter().map(|disk| SrUuid(disk.sr)).take(1).collect(), ..queue.clone() };
+        let mut others = Vec::new();
+        for _ in 0..before {
+            others.push(site.admission.stage(place.clone()).await);
+        }
+        let mut parts = vec![(Role::Snapshot, used.uuid)];
+        parts.extend(row.disks.iter().map(|disk| (Role::Disk, disk.vdi)));
+        let new = NewRemoval { pool: row.pool, snapshot: used.uuid, run: None, reason: "a test".into(), parts };
+        let planned = site.store.plan_removal(new, site.now()).await.unwrap();
+        let (removal, mut worker) = (planned.id, site.worker());
+        let ended = tokio::spawn(async move { uninstall::carry_out(&mut worker, &site, &planned, &queue).await.unwrap() });
+        lab.pass(60).await;
+        (Self { lab, used, disk, removal, ended }, others)
+    }
+
+    fn is_there(&self, class: &str, reference: &Ref) -> bool {
+        self.lab.step(|world| world.database.exists(class, reference))
+    }
+
+    /// A person puts the disk into another VM, and then those before us let us go on.
+    async fn attached_meanwhile(&mut self, others: Vec<Staged>) -> Removed {
+        let person = Person::new(&self.lab);
+        person.attaches(&self.disk, &vm(&self.lab, &self.lab.vms()[1])).await;
+        person.leaves().await;
+        drop(others);
+        self.lab.pass(60).await;
+        (&mut self.ended).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_waits_for_its_turn_has_destroyed_nothing_and_looks_before_it_does() {
+    // One in flight and one that is next: the removal is behind both.
+    let (mut removal, others) = UnderWay::behind(2).await;
+    assert!(removal.is_there("VM", &removal.used.reference) && removal.is_there("VDI", &removal.disk));
+    let ended = removal.attached_meanwhile(others).await;
+    assert!(matches!(&ended, Removed::Withdrawn(cause) if cause.text.contains("hangs on another VM")), "{ended:?}");
+    assert!(removal.is_there("VM", &removal.used.reference) && removal.is_there("VDI", &removal.disk));
+    removal.lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_whose_turn_was_long_in_coming_is_looked_at_again_before_it_is_destroyed() {
+    let (mut removal, others) = UnderWay::behind(1).await;
+    assert!(!removal.is_there("VM", &removal.used.reference), "its first disk was next, so the record went");
+    assert!(removal.is_there("VDI", &removal.disk));
+    let ended = removal.attached_meanwhile(others).await;
+    assert_eq!(ended, Removed::Done);
+    assert!(removal.is_there("VDI", &removal.disk));
+    let parts = removal.lab.store().removal(removal.removal).await.unwrap().parts;
+    let spared: Vec<_> = parts.iter().filter(|part| part.state == PartState::Spared).collect();
+    assert_eq!(spared.len(), 1, "{parts:?}");
+    removal.lab.stop().await;
 }
 
 fn disks_are_gone(lab: &Lab, of: &Foreign) -> bool {
