@@ -69,8 +69,14 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
             return Ok((attempt, if doubt { Went::Doubtful(setback) } else { Went::Not(setback) }));
         }
     };
-    site.store.call_answered(attempt.id, &task.reference().to_string(), &site.server_start(), site.now()).await?;
-    let went = finish(worker, site, task, move || drop(turn)).await;
+    // The turn is passed on the moment the end is known, whether or not the answer is on disk by then.
+    let (scribe, reference) = (worker.fork(), task.reference().to_string());
+    let answered = async {
+        let _scribe = scribe;
+        site.store.call_answered(attempt.id, &reference, &site.server_start(), site.now()).await
+    };
+    let (answered, went) = tokio::join!(answered, finish(worker, site, task, move || drop(turn)));
+    answered?;
     Ok((attempt, went))
 }
 
