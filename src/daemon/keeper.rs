@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Daemon;
 use super::chores;
@@ -69,8 +70,9 @@ impl Keeper {
         let mut worker = Worker::new(&self.clock);
         let Some((site, incarnation)) = self.reach(&mut worker).await? else { return Ok(()) };
         let site = Arc::new(site);
+        let doubt = self.doubt(&site, &incarnation).await?;
+        let findings = reconcile::compare(&mut worker, &site, doubt).await?;
         self.seen(&site, &incarnation).await?;
-        let findings = reconcile::compare(&mut worker, &site, Doubt::Server).await?;
         self.store.restore_settled().await?;
         self.resume(&mut worker, &site, &findings).await?;
         self.sites.send_modify(|sites| {
@@ -143,21 +145,32 @@ impl Keeper {
         }
     }
 
-    /// Writes down how the pool looks: who its members are, and which life of its server this is.
+    /// Whether the server may have forgotten something since history and pool were last compared. What is not in the pool any more
+    /// although the same server still runs, somebody has removed.
+    async fn doubt(&self, site: &Site, incarnation: &Incarnation) -> Result<Doubt> {
+        let before = self.store.pool(site.uuid.0).await?;
+        let same = before.is_some_and(|before| {
+            let (master, start) = (master(site, incarnation), &incarnation.agent_start_time);
+            master.is_some() && before.master == master && start.is_some() && before.server_start == *start
+        });
+        Ok(if same { Doubt::None } else { Doubt::Server })
+    }
+
+    /// Writes down how the pool looks: who its members are, and with which life of its server the history agrees. So it is written
+    /// after they have been compared: a life that ends before then leaves the next one in doubt.
     async fn seen(&self, site: &Site, incarnation: &Incarnation) -> Result<()> {
-        let (members, master) = {
+        let members = {
             let tables = site.inventory.read();
             let member = |host: &Arc<Host>| Member {
                 uuid: host.uuid.get(),
                 name: host.name_label.to_string(),
                 address: host.address.to_string(),
             };
-            let members: Vec<Member> = tables.all::<Host>().map(|(_, host)| member(host)).collect();
-            let master = tables.get(&Ref::<Host>::new(&incarnation.master)).map(|host| host.uuid.get());
-            (members, master.unwrap_or_default())
+            tables.all::<Host>().map(|(_, host)| member(host)).collect::<Vec<Member>>()
         };
-        let seen =
-            PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start: site.server_start() };
+        let master = master(site, incarnation).unwrap_or_default();
+        let server_start = incarnation.agent_start_time.clone().unwrap_or_else(|| "unknown".to_owned());
+        let seen = PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start };
         self.store.see_pool(seen, self.clock.now()).await?;
         Ok(())
     }
@@ -210,7 +223,7 @@ impl Keeper {
                 }
             };
             let news = worker.wait(news).await;
-            let mut doubt = Doubt::None;
+            let (mut doubt, mut renewed) = (Doubt::None, false);
             match news {
                 News::Stop => return Ok(()),
                 News::Server | News::Untrusted => {
@@ -221,7 +234,7 @@ impl Keeper {
                         doubt = Doubt::Server;
                     }
                     known = now;
-                    self.seen(site, &known).await?;
+                    renewed = true;
                 }
                 News::Chores => {}
             }
@@ -233,10 +246,18 @@ impl Keeper {
                     self.again(site, run).await?;
                 }
             }
+            if renewed {
+                self.seen(site, &known).await?;
+            }
             let plan = Arc::clone(&self.plan.borrow());
             chores::do_all(worker, site, &plan, &self.runs).await?;
         }
     }
+}
+
+/// The uuid of the master's host, if the inventory shows it.
+fn master(site: &Site, incarnation: &Incarnation) -> Option<Uuid> {
+    site.inventory.read().get(&Ref::<Host>::new(&incarnation.master)).map(|host| host.uuid.get())
 }
 
 async fn connect(

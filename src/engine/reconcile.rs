@@ -46,11 +46,9 @@ pub struct Findings {
 /// Whether the server may have forgotten something since the last comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It restarted, another host is master, or we have just come.
+    /// It restarted, another host is master, or it cannot be told whether that happened while we were away.
     Server,
-    /// The history was restored from an older copy, or begins.
-    History,
-    /// Neither.
+    /// It is the server that history and pool were last compared with.
     None,
 }
 
