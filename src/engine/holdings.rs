@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::errand::kind_row;
 use super::error::Result;
+use super::pins;
 use super::site::Site;
 use super::view;
 use crate::domain::id::{PolicyId, SnapshotUuid, VmUuid};
@@ -118,6 +119,10 @@ pub async fn remembered(site: &Site, reference: &Ref<Vm>, mark: &Mark) -> Result
     }
     let Some(new) = as_new(site, reference, mark) else { return Ok(None) };
     let id = site.store.remember(new, site.now()).await?;
+    let guard = site.inventory.read().get(reference).and_then(|vm| vm.blocked(&VmOperation::Destroy).map(str::to_owned));
+    if let Some((until, reason)) = guard.as_deref().and_then(pins::parse) {
+        site.store.pin(id, until, reason).await?;
+    }
     Ok(Some(site.store.snapshot(id).await?))
 }
 

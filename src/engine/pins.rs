@@ -10,6 +10,7 @@ use super::worker::Worker;
 use crate::store::{Severity, Snapshot};
 use crate::xenapi::calls;
 use crate::xenapi::failure::Kind;
+use crate::xenapi::inventory::Tables;
 use crate::xenapi::records::{Vm, VmOperation};
 use crate::xenapi::types::Ref;
 
@@ -28,9 +29,7 @@ pub async fn pin(
     reason: &str,
 ) -> Result<std::result::Result<(), Setback>> {
     let Some(reference) = view::vm_of(&site.inventory.read(), row.uuid) else { return Ok(Err(gone())) };
-    let day = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let text = if reason.is_empty() { format!("{OURS} until {day}") } else { format!("{OURS} until {day}: {reason}") };
-    if let Err(setback) = guard(worker, site, &reference, &text).await {
+    if let Err(setback) = guard(worker, site, &reference, &text(until, reason)).await {
         return Ok(Err(setback));
     }
     site.store.pin(row.id, until, reason).await?;
@@ -73,6 +72,11 @@ pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
     Ok(())
 }
 
+fn text(until: DateTime<Utc>, reason: &str) -> String {
+    let day = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if reason.is_empty() { format!("{OURS} until {day}") } else { format!("{OURS} until {day}: {reason}") }
+}
+
 async fn guard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>, text: &str) -> std::result::Result<(), Setback> {
     let blocked = worker.call(&site.pool, calls::record(snapshot)).await?.blocked(&VmOperation::Destroy).map(str::to_owned);
     match blocked {
@@ -99,11 +103,48 @@ async fn unguard(worker: &mut Worker, site: &Site, snapshot: &Ref<Vm>) -> std::r
     };
     if record.blocked(&VmOperation::Destroy).is_some_and(|reason| reason.starts_with(OURS)) {
         worker.call(&site.pool, calls::vm::remove_from_blocked_operations(snapshot, &VmOperation::Destroy)).await?;
+        // Whoever decides next asks the inventory.
+        let off = |vm: &Vm| vm.blocked(&VmOperation::Destroy).is_none();
+        let shown = |tables: &Tables| tables.get(snapshot).is_none_or(|vm| off(vm)).then_some(());
+        site.seen(worker, site.pace.showing, shown).await;
     }
     Ok(())
+}
+
+/// The date and the reason of one of our pins, from what the server was told to say when somebody tries to remove the snapshot.
+pub fn parse(guard: &str) -> Option<(DateTime<Utc>, &str)> {
+    let rest = guard.strip_prefix(OURS)?.strip_prefix(" until ")?;
+    let (day, reason) = rest.split_once(": ").unwrap_or((rest, ""));
+    Some((day.parse().ok()?, reason))
 }
 
 fn gone() -> Setback {
     let text = "the snapshot is not in the pool any more, so it cannot be pinned";
     Setback { kind: Kind::NotFound, cause: crate::store::Cause::new("vanished", text), effect: super::error::Effect::Refused }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_of_ours_tells_the_date_and_the_reason() {
+        let day: DateTime<Utc> = "2026-03-06T00:00:00Z".parse().unwrap();
+        assert_eq!(parse(&text(day, "before: the audit")), Some((day, "before: the audit")));
+        assert_eq!(parse(&text(day, "")), Some((day, "")));
+    }
+
+    #[test]
+    fn what_others_say_is_no_pin() {
+        for guard in [
+            "",
+            "no",
+            OURS,
+            "pinned with xensnap until",
+            "pinned with xensnap until ever: x",
+            "pinned by hand until 2026-03-06T00:00:00Z",
+        ] {
+            assert_eq!(parse(guard), None, "{guard}");
+        }
+    }
 }

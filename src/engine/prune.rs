@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::admission::Request;
 use super::error::Result;
 use super::holdings::{self, Held};
+use super::pins;
 use super::site::Site;
 use super::uninstall::{self, Removed};
 use super::view;
@@ -89,6 +90,8 @@ pub async fn prune(
     let mut pruned = Pruned::default();
     loop {
         site.trust(worker).await;
+        // The server guards what was pinned until somebody takes the guard off, whatever the date.
+        pins::let_go(worker, site).await?;
         let verdicts = decide(site, policy, vm, when).await?;
         if verdicts.removals().is_empty() {
             return Ok(pruned);

@@ -450,6 +450,63 @@ async fn a_pinned_snapshot_stays_until_its_date_and_the_server_itself_guards_it(
     lab.stop().await;
 }
 
+#[tokio::test]
+async fn a_pin_that_ends_right_before_a_run_does_not_hold_the_snapshot_over_it() {
+    let mut lab = Lab::new(1, vec![nightly(1)]).await.looking_every(24);
+    lab.start().await;
+    lab.until("2026-03-02T12:00:00Z").await;
+    let row = look::snapshots(&lab.store(), "nightly").await.remove(0);
+    let site = lab.handle().sites().borrow()[0].clone();
+    pins::pin(&mut site.worker(), &site, &row, at("2026-03-04T01:59:59Z"), "").await.unwrap().unwrap();
+    lab.until("2026-03-03T12:00:00Z").await;
+    assert_eq!(dues(&lab, "nightly"), set(&["03-02 02:00", "03-03 02:00"]));
+    lab.until("2026-03-04T02:10:00Z").await;
+    assert_eq!(dues(&lab, "nightly"), set(&["03-04 02:00"]));
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_pin_outlives_a_lost_history_and_still_ends_at_its_date() {
+    let mut lab = Lab::new(1, vec![nightly(1)]).await;
+    lab.start().await;
+    lab.until("2026-03-02T12:00:00Z").await;
+    let row = look::snapshots(&lab.store(), "nightly").await.remove(0);
+    let site = lab.handle().sites().borrow()[0].clone();
+    pins::pin(&mut site.worker(), &site, &row, at("2026-03-05T00:00:00Z"), "before: the audit").await.unwrap().unwrap();
+    lab.stop().await;
+    lab.folder = super::lab::folder();
+    lab.start().await;
+    lab.until("2026-03-04T12:00:00Z").await;
+    assert_eq!(dues(&lab, "nightly"), set(&["03-02 02:00", "03-04 02:00"]), "it still holds");
+    let rows = look::snapshots(&lab.store(), "nightly").await;
+    let pinned: Vec<_> = rows.iter().filter_map(|row| row.pinned_until).collect();
+    assert_eq!(pinned, [at("2026-03-05T00:00:00Z")]);
+    lab.until("2026-03-05T12:00:00Z").await;
+    assert_eq!(dues(&lab, "nightly"), set(&["03-05 02:00"]), "the pin is over");
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_person_removed_while_the_service_was_away_is_not_taken_again() {
+    let mut lab = Lab::new(2, vec![nightly(2)]).await;
+    lab.start().await;
+    lab.until("2026-03-03T12:00:00Z").await;
+    lab.stop().await;
+    let newest = lab.snapshots().into_iter().max_by_key(|found| (found.mark.due_at, found.uuid)).unwrap();
+    let person = Person::new(&lab);
+    person.does(calls::vm::destroy(&person::vm(&newest.reference))).await;
+    lab.until("2026-03-03T15:00:00Z").await;
+    lab.start().await;
+    lab.until("2026-03-03T20:00:00Z").await;
+    assert!(!lab.snapshots().iter().any(|found| found.vm == newest.vm && found.mark.due_at == newest.mark.due_at));
+    let told = look::events(&lab.store(), "vanished").await;
+    assert!(told.len() == 1 && told[0].text.contains("somebody else removed it"), "{told:?}");
+    lab.until("2026-03-04T12:00:00Z").await;
+    assert_eq!(lab.held()[&newest.vm], ["03-02 02:00", "03-04 02:00"]);
+    person.leaves().await;
+    lab.stop().await;
+}
+
 #[rstest]
 #[case::taking_first(Order::SnapshotFirst)]
 #[case::making_room_first(Order::PruneFirst)]
