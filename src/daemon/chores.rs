@@ -65,7 +65,8 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
         };
         let policy = row.as_ref().and_then(|row| plan.policy(&row.policy));
         let queue = policy.map_or_else(|| prune::queue(&stand_in("removed", "removed")), |policy| prune::queue(policy));
-        uninstall::carry_out(worker, site, &removal, &queue).await?;
+        let claim = aftermath::claim_on(site, removal.snapshot).await?;
+        uninstall::carry_out_as(worker, site, &removal, &queue, claim).await?;
     }
     settle(worker, site).await
 }

@@ -3,14 +3,16 @@
 
 use super::attempt::{self, Went};
 use super::errand::kind_of;
-use super::error::Result;
+use super::error::{Effect, Result};
+use super::leftover;
 use super::marking;
+use super::prune;
 use super::resolve;
 use super::site::Site;
 use super::worker::Worker;
 use crate::domain::id::{RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::Mark;
-use crate::store::{Cause, Ended, Job, JobState, Severity, SnapshotFilter, SnapshotState};
+use crate::store::{Cause, Job, JobState, Severity, SnapshotFilter, SnapshotState};
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Uuid as ServerUuid;
 
@@ -57,9 +59,12 @@ async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
             attempt::record(worker, site, job, attempt.id, kind_of(job.kind), &snapshot).await?;
         }
         Went::Not(setback) => {
-            site.store.call_ended(attempt.id, Ended::Absent, setback.cause.clone(), site.now(), site.now()).await?;
+            attempt::ended(worker, site, job, attempt.id, &setback, site.now()).await?;
             let text = format!("VM {}: it is certain by now that no snapshot was taken: {}", job.vm_name, setback.cause.text);
             site.note(site.event("resolved-absent", Severity::Warning, text)).await?;
+            if let (Effect::Refused, Ok(policy)) = (setback.effect, job.policy.parse()) {
+                leftover::clear(worker, site, job, &attempt, &prune::queue_of(&policy)).await?;
+            }
         }
     }
     Ok(())
