@@ -1,8 +1,12 @@
 //! What nobody looks after. What a failed attempt left counts for nothing and goes, with all that belongs to it and nothing else.
 //! Snapshots whose VM was deleted or whose policy is in no file any more stay, unless the policy's file said when they go.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use rstest::rstest;
+use xensnap::clock::Clock;
 use xensnap::daemon::Daemon;
 use xensnap::domain::policy::{Afterwards, Fallback, Policy, WantedKind};
 use xensnap::domain::span::Exact;
@@ -242,6 +246,65 @@ async fn a_snapshot_of_a_deleted_vm_that_cannot_be_removed_for_the_moment_is_tri
         let removals = lab.store().removals_of(row.uuid).await.unwrap();
         assert_eq!(removals.iter().map(|removal| removal.state).collect::<Vec<_>>(), [RemovalState::Done], "{removals:?}");
     }
+    lab.stop().await;
+}
+
+/// From now on this takes so many seconds.
+fn takes(lab: &Lab, operation: &str, seconds: u64) {
+    lab.step(|world| {
+        world.storage.timings = Timings::default();
+        world.storage.timings.set(operation, Duration::from_secs(seconds));
+    });
+}
+
+/// VMs that an earlier life shut down and did not bring back, and a pool that takes two minutes to start one.
+#[tokio::test]
+async fn vms_that_were_left_halted_are_started_side_by_side() {
+    let mut lab = Lab::new(6, vec![]).await;
+    lab.start().await;
+    lab.until("2026-03-01T12:30:00Z").await;
+    let person = Person::new(&lab);
+    let running = |vm: &Ref| lab.step(|world| &*world.database.text("VM", vm, "power_state") == "Running");
+    let vms: Vec<Ref> = lab.vms().iter().map(|name| plain(&lab, name)).filter(|vm| running(vm)).take(4).collect();
+    assert_eq!(vms.len(), 4);
+    let pool = lab.handle().sites().borrow()[0].uuid;
+    for vm in &vms {
+        person.does(calls::vm::hard_shutdown(&person::vm(vm))).await;
+        let uuid = lab.step(|world| world.database.text("VM", vm, "uuid"));
+        lab.store()
+            .keep(&format!("offline/{pool}/{uuid}"), &serde_json::json!({ "name": "a VM" }), lab.clock.now())
+            .await
+            .unwrap();
+    }
+    person.leaves().await;
+    takes(&lab, "VM.start", 120);
+    lab.until("2026-03-01T13:00:30Z").await;
+    assert!(!vms.iter().any(running), "looked for once an hour, and started for two minutes");
+    lab.until("2026-03-01T13:03:00Z").await;
+    assert!(vms.iter().all(running));
+    assert_eq!(lab.store().kept_under("offline/").await.unwrap(), []);
+    lab.stop().await;
+}
+
+/// A server that died, and storage that takes five minutes to be scanned.
+#[tokio::test]
+async fn storage_is_scanned_side_by_side_before_history_and_pool_are_compared() {
+    let mut lab = Lab::new(12, vec![policy("nightly", "0 2 * * *", "*", 2)]).await;
+    lab.start().await;
+    lab.until("2026-03-02T12:10:00Z").await;
+    let rows = look::snapshots(&lab.store(), "nightly").await;
+    let srs: BTreeSet<_> = rows.iter().flat_map(|row| &row.disks).map(|disk| disk.sr).collect();
+    assert!(srs.len() >= 3, "{srs:?}");
+    takes(&lab, "SR.scan", 300);
+    lab.simulation.kill().await;
+    lab.simulation.up().await.unwrap();
+    lab.pass(240).await;
+    let site = lab.handle().sites().borrow()[0].clone();
+    assert!(!site.is_trusted(), "they are being scanned");
+    lab.pass(150).await;
+    assert!(site.is_trusted());
+    let calls = lab.simulation.shared().unwrap().calls();
+    assert_eq!(calls["Async.SR.scan"], srs.len() as u64);
     lab.stop().await;
 }
 
