@@ -6,6 +6,7 @@ use super::errand::kind_of;
 use super::error::{Effect, Result};
 use super::leftover;
 use super::marking;
+use super::members;
 use super::prune;
 use super::resolve;
 use super::site::Site;
@@ -121,7 +122,11 @@ pub async fn secure_all(worker: &mut Worker, site: &Site) -> Result<()> {
     let Some(known) = site.agrees_with() else { return Ok(()) };
     let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
     let removed: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
-    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.barrier.pass_since(known)).await.is_ok() {
+    if marked.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    if let Ok(passed) = worker.wait(site.barrier.pass_since(known)).await {
+        members::take_in(site, passed).await?;
         site.store.snapshots_durable(marked, site.now()).await?;
         site.store.removals_settled(removed, site.now()).await?;
     }

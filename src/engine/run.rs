@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::around;
-use super::barrier::{BarrierError, Passed};
+use super::barrier::BarrierError;
 use super::errand::{Errand, kind_row};
 use super::error::Result;
 use super::job::{self, Settled};
 use super::leftover;
+use super::members;
 use super::prune::{self, When};
 use super::selecting;
 use super::uninstall;
@@ -169,7 +170,10 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
         };
         let Some(passed) = worker.wait(passed).await else { return Ok(None) };
         match passed {
-            Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
+            Ok(passed) => {
+                members::take_in(site, passed).await?;
+                return Ok(Some(marked));
+            }
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.
                 site.distrust();
