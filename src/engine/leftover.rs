@@ -5,6 +5,7 @@
 //! The attempt's end is written before anything else, so a life that ends on the way leaves a job whose rows say that an attempt
 //! failed; whoever drives the run next looks again for what each of those left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::errand::{self, Errand};
@@ -26,6 +27,9 @@ use crate::xenapi::types::Ref;
 /// How long a leftover may take to show up, with all its parts, after the task has failed.
 const SHOWS: Duration = Duration::from_secs(5);
 
+/// What goes with a leftover, and as what.
+type Parts = Vec<(Role, uuid::Uuid)>;
+
 /// Removes what a failed attempt left, if it left anything. Idempotent.
 ///
 /// # Errors
@@ -36,9 +40,7 @@ pub async fn clear(worker: &mut Worker, site: &Site, job: &Job, attempt: &Attemp
     let Some(reference) = named else { return Ok(()) };
     // One that is complete can be told from one whose parts are still on their way; one that never gets complete cannot.
     site.seen(worker, SHOWS, |tables| view::shown(tables, &reference).map(|_| ())).await;
-    let Some((seen, parts)) = parts(&site.inventory.read(), &reference).map(|(seen, parts)| (seen.clone(), parts)) else {
-        return Ok(());
-    };
+    let Some((seen, parts)) = parts(&site.inventory.read(), &reference) else { return Ok(()) };
     let Some(mark) = mark(site, job, seen.uuid.get(), nonce).await? else { return Ok(()) };
     let reason = "it is what a failed attempt left behind, and counts for nothing".to_owned();
     let new = NewRemoval { pool: site.uuid.0, snapshot: mark.snapshot.0, run: Some(job.run), reason, parts };
@@ -88,13 +90,13 @@ fn may_have_left(job: &Job) -> bool {
 }
 
 /// The snapshot, and what is to go with it.
-fn parts<'a>(tables: &'a Tables, reference: &Ref<Vm>) -> Option<(&'a std::sync::Arc<Vm>, Vec<(Role, uuid::Uuid)>)> {
+fn parts(tables: &Tables, reference: &Ref<Vm>) -> Option<(Arc<Vm>, Parts)> {
     let seen = tables.get(reference)?;
     let mut parts = vec![(Role::Snapshot, seen.uuid.get())];
     parts.extend(view::disks(tables, reference).iter().map(|disk| (Role::Disk, disk.vdi)));
     let image = seen.suspend_vdi.not_null().and_then(|image| tables.get::<Vdi>(image));
     parts.extend(image.map(|image| (Role::Suspend, image.uuid.get())));
-    Some((seen, parts))
+    Some((Arc::clone(seen), parts))
 }
 
 /// The mark of a leftover; nothing if the history lacks a part of it.

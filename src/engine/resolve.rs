@@ -69,6 +69,7 @@ async fn taken(worker: &mut Worker, site: &Site, job: &Job, nonce: Nonce) -> Res
     // Without events the inventory is as old as its last reading.
     let readings = site.inventory.status().borrow().synchronisations;
     let mut status = site.inventory.status();
+    site.inventory.look_soon();
     let anew = status.wait_for(|status| status.synchronisations > readings);
     let _ = worker.wait(anew).await;
     Ok(find(&site.inventory.read(), site, job, nonce))

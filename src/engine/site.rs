@@ -135,7 +135,7 @@ impl Site {
             .await
     }
 
-    /// Waits until `look` finds something in the inventory; at most `bound`.
+    /// Waits until `look` finds something in the inventory; at most `bound`. A server without events is asked soon.
     pub async fn seen<T>(&self, worker: &mut Worker, bound: Duration, mut look: impl FnMut(&Tables) -> Option<T>) -> Option<T> {
         let mut status = self.inventory.status();
         let late = self.clock.sleep(bound);
@@ -144,6 +144,7 @@ impl Site {
                 if let Some(found) = look(&self.inventory.read()) {
                     return Some(found);
                 }
+                self.inventory.look_soon();
                 if status.changed().await.is_err() {
                     return None;
                 }

@@ -4,9 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use super::crash::{policy_for, with_disks, world};
-use super::lab::Lab;
+use chrono::TimeDelta;
+use xensnap::simulator::generate::{Recipe, generate};
+use xensnap::simulator::model::Release;
 use xensnap::simulator::storage::timings::Timings;
+use xensnap::store::Outcome;
+
+use super::crash::{policy_for, with_disks, world};
+use super::lab::{Lab, NOON, at, policy};
+use super::look;
 
 const STREAM: [&str; 2] = ["event.from", "event.next"];
 const SYNCHRONISATION: [&str; 1] = ["pool.sync_database"];
@@ -54,4 +60,26 @@ async fn a_night_makes_no_more_calls_than_it_needs() {
     for (method, count) in night_of(1, 2).await {
         println!("    {count:>3} {method}");
     }
+}
+
+/// Before 6.0 there is no `event.from`, so what a call did is seen when everything is read. It is read as soon as somebody waits for it,
+/// once for all, and only then.
+#[tokio::test]
+async fn a_server_without_events_is_read_when_somebody_waits_and_once_for_all() {
+    let recipe = Recipe { vms: 6, snapshots: Some(0), disk_size: Some(5 << 20), ..Recipe::default() };
+    let recipe = Recipe { release: Release::parse("5.6").unwrap(), ..recipe };
+    let mut lab = Lab::with(NOON, generate(&recipe, at(NOON)), vec![policy("often", "*/10 * * * *", "*", 1)]).await;
+    lab.start().await;
+    lab.until("2026-03-01T12:29:59Z").await;
+    let shared = lab.simulation.shared().unwrap();
+    shared.reset_calls();
+    lab.until("2026-03-01T12:39:59Z").await;
+    let run = look::runs(&lab.store(), "often").await.pop().unwrap();
+    assert_eq!((run.outcome, run.done, run.removed), (Some(Outcome::Succeeded), 6, 6));
+    let took = run.finished_at.unwrap() - run.started_at;
+    let readings = shared.calls()["SR.get_all_records"];
+    println!("six VMs took {took}, {readings} readings in ten minutes");
+    assert!(took <= TimeDelta::seconds(150), "{took}");
+    assert!(readings <= 10 + 20, "{readings}");
+    lab.stop().await;
 }

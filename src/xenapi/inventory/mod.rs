@@ -1,6 +1,7 @@
 //! The pool's objects, kept up to date by the server's events. Readers always see one consistent state: batches are applied as a
 //! whole, and a resynchronisation is built aside and put in place at once. Reading costs in proportion to what changed.
 
+mod asked;
 mod feed;
 mod lookups;
 mod reading;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use asked::Asked;
 pub use lookups::Disk;
 pub use tables::{Kept, Table, Tables};
 
@@ -80,6 +82,8 @@ struct Shared {
     changes: broadcast::Sender<Change>,
     /// Between two readings of everything, for servers without events.
     reading_every: Duration,
+    /// Whether somebody wants to see what is there now, on such a server.
+    asked: Asked,
 }
 
 /// One consistent state; the inventory does not move on while it is held, so hold it briefly.
@@ -111,6 +115,7 @@ impl Pool {
             status: watch::Sender::new(status),
             changes: broadcast::Sender::new(KEPT_CHANGES),
             reading_every: pause,
+            asked: Asked::default(),
         });
         let stop: CancellationToken = self.core.stop.child_token();
         let at_work = self.core.clock.activity().hold();
@@ -133,6 +138,14 @@ impl Inventory {
     /// Every change from now on, in order.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.shared.changes.subscribe()
+    }
+
+    /// Says that somebody waits for what has just happened in the pool. A server that tells of changes by itself is not asked anything;
+    /// one that does not is read soon, once for all who ask.
+    pub fn look_soon(&self) {
+        if self.shared.status.borrow().follows == Follows::ByReading {
+            self.shared.asked.ask(&self.shared.core.clock);
+        }
     }
 
     /// Waits until everything has been read once; at most `patience` on the clock. True if it has.

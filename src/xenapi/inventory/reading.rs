@@ -1,11 +1,12 @@
-//! Following a server without event.from (before 6.0): everything is read from time to time, class by class. What the server does not
-//! know has no objects.
+//! Following a server without event.from (before 6.0): everything is read from time to time, and soon when somebody waits for what
+//! has happened; class by class. What the server does not know has no objects.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::tables::Tables;
-use super::{Change, Follows, Shared};
+use super::{Change, Follows, Shared, asked};
 use crate::xenapi::call::Call;
 use crate::xenapi::error::{CallError, Problem};
 use crate::xenapi::events::EventCall;
@@ -18,12 +19,18 @@ use serde::de::DeserializeOwned;
 
 /// Reads again and again; ends only when the pool was left.
 pub(super) async fn follow(shared: &Arc<Shared>) {
-    let mut failures = 0;
+    let clock = &shared.core.clock;
+    let (mut failures, mut distance, mut asked_for) = (0, Duration::ZERO, false);
     loop {
+        let (begun, version) = (clock.elapsed(), shared.status.borrow().version);
+        // From here on the request holds the clock.
+        shared.asked.begins();
         match read_all(shared).await {
             Ok(()) => {
                 failures = 0;
-                shared.core.clock.sleep(shared.reading_every).await;
+                let in_vain = asked_for && shared.status.borrow().version == version;
+                distance = asked::distance(distance, clock.elapsed().saturating_sub(begun), in_vain);
+                asked_for = shared.asked.wait(clock, distance, shared.reading_every).await;
             }
             Err(CallError::NotConnected(error)) if matches!(error.problem, Problem::Closed) => return,
             Err(error) => {
