@@ -32,8 +32,7 @@ fn main() {
     let (policies, seconds) = (number("XENSNAP_BENCH_POLICIES", 10_000), number("XENSNAP_BENCH_SECONDS", 60));
     let (simulator, client) = (support::runtime(), support::runtime());
     let world = support::world(VMS, SRS, Timings::instant());
-    let vms: Vec<String> =
-        support::plain(&world).iter().map(|vm| world.database.text("VM", vm, "uuid").to_string()).collect();
+    let vms: Vec<String> = support::plain(&world).iter().map(|vm| world.database.text("VM", vm, "uuid").to_string()).collect();
     let server = simulator.block_on(support::serve(world));
     let folder = support::folder();
     let mut alone = client.block_on(async {
