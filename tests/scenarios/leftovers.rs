@@ -236,16 +236,20 @@ async fn a_snapshot_of_a_deleted_vm_that_cannot_be_removed_for_the_moment_is_tri
     let mut lab = after_two_nights(unattended(after_days(3), Afterwards::Keep)).await;
     let names = lab.vms();
     deletes(&lab, &names[0]).await;
+    lab.until("2026-03-06T11:59:00Z").await;
     let busy = ApiError::new("OTHER_OPERATION_IN_PROGRESS", ["VM", "something"]);
     lab.simulation.set_faults(Plan::new(0).with(Rule::on("VM.destroy", Action::Refuse(busy)).times(3)));
     lab.until("2026-03-09T12:00:00Z").await;
     assert_eq!(without_vm(&lab), 0);
     assert_eq!(look::events(&lab.store(), "withdrawn").await, []);
+    let mut tries = 0;
     for row in look::snapshots(&lab.store(), "nightly").await.iter().filter(|row| row.vm_name == names[0]) {
         assert_eq!(row.state, SnapshotState::Removed, "{row:?}");
         let removals = lab.store().removals_of(row.uuid).await.unwrap();
         assert_eq!(removals.iter().map(|removal| removal.state).collect::<Vec<_>>(), [RemovalState::Done], "{removals:?}");
+        tries += removals[0].tries;
     }
+    assert_eq!(tries, 2 + 3, "{:?}", lab.simulation.faults().reports());
     lab.stop().await;
 }
 
