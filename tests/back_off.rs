@@ -176,3 +176,11 @@ async fn twenty_at_once_all_succeed_and_the_last_ends_after_twenty_seconds() {
     // The server's log showed 398 lines; here the herd is woken once for each operation and loses faster.
     assert!((40.0..400.0).contains(&median(retries)));
 }
+
+/// Measured: 2.4 s.
+#[tokio::test]
+async fn one_snapshot_at_a_time_waits_for_nobody_not_even_for_itself() {
+    let pool = vms_on(1, 20, &[EXT]).await;
+    let took = snapshot_all(&pool, 20, 1).await;
+    assert!((took - 2.4).abs() < 0.01, "{took}");
+}

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::simulator::context::Context;
 use crate::simulator::error::{ApiError, ApiResult};
-use crate::simulator::value::Text;
+use crate::simulator::value::{Text, is_null};
 use crate::simulator::world::World;
 
 /// How calls wait. Times are those of the measured server; [`super::timings::Timings::scale`] stretches them.
@@ -77,7 +77,8 @@ pub struct Waiters {
     sleeping: usize,
     /// When the global lock is free, on the monotonic clock.
     free_at: Duration,
-    /// Whose turn was the last one: a call does not wait for itself, its own tries are part of the time that it takes.
+    /// Whose turn was the last one, by the task of the whole call: a call does not wait for itself, its own tries are part of the time
+    /// that it takes.
     last: Text,
 }
 
@@ -88,9 +89,9 @@ impl Waiters {
     }
 
     /// Takes the next turn of the global lock and says when it begins.
-    fn turn(&mut self, now: Duration, attempt: Duration, task: &Text) -> Duration {
-        let begin = if self.last == *task { now } else { self.free_at.max(now) };
-        self.last = task.clone();
+    fn turn(&mut self, now: Duration, attempt: Duration, caller: Text) -> Duration {
+        let begin = if self.last == caller { now } else { self.free_at.max(now) };
+        self.last = caller;
         self.free_at = begin + attempt;
         begin
     }
@@ -155,7 +156,9 @@ async fn take_turn(context: &Context) {
     let now = context.shared.clock.elapsed();
     let begin = context.step(|world| {
         let attempt = world.storage.timings.scaled(world.storage.waiters.policy.attempt);
-        world.storage.waiters.turn(now, attempt, &context.task)
+        let outer = world.database.text("task", &context.task, "subtask_of");
+        let caller = if is_null(&outer) { context.task.clone() } else { outer };
+        world.storage.waiters.turn(now, attempt, caller)
     });
     if begin > now {
         context.work(begin - now).await;
