@@ -5,6 +5,7 @@
 mod adopt;
 mod asking;
 mod check;
+mod control;
 mod daemon;
 mod demo;
 mod doctor;
@@ -17,6 +18,7 @@ mod pin;
 mod planned;
 mod prune;
 mod reading;
+mod reload;
 mod run;
 mod show;
 mod simulator;
@@ -64,6 +66,8 @@ enum Verb {
     Prune(prune::Args),
     /// Give snapshots away
     Release(adopt::ReleaseArgs),
+    /// Let the service read its configuration anew, and say what changed
+    Reload(reload::Args),
     /// Run a policy now
     Run(run::Args),
     /// Show everything about one run, VM or snapshot
@@ -97,6 +101,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Pin(args) => runtime.block_on(pin::pin(args)),
         Verb::Prune(args) => runtime.block_on(prune::run(args)),
         Verb::Release(args) => runtime.block_on(adopt::release(args)),
+        Verb::Reload(args) => runtime.block_on(reload::run(args)),
         Verb::Run(args) => runtime.block_on(run::run(args)),
         Verb::Show(args) => runtime.block_on(show::run(args)),
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),

@@ -118,7 +118,7 @@ impl Loading {
         let (findings, mut fields) = (&mut self.findings, Fields::new(&self.trees[at].1));
         let installation = settings::installation(&mut fields, needed, findings);
         let folder = settings::folder(&mut fields, base, findings);
-        let daemon = settings::daemon(&mut fields, findings);
+        let daemon = settings::daemon(&mut fields, base, findings);
         let store = settings::store(&mut fields, base, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);

@@ -15,9 +15,11 @@
 //! | `runs` | everything that runs |
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
-//! | `requests` | what people asked for while the service runs |
+//! | `requests` | what people ask of the service, and its answers |
+//! | `control` | the socket at which they ask |
 
 mod chores;
+pub mod control;
 mod keeper;
 mod plan;
 mod requests;
@@ -27,7 +29,7 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +38,7 @@ use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
 pub use plan::{Assigned, Plan, PlannedPool, Times};
-pub use requests::{Ask, Reply, Request, submit};
+pub use requests::{Ask, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
 
 /// Why the service ends, other than because it was told to.
@@ -64,6 +66,9 @@ pub struct Daemon {
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
     timekeeping: bool,
+    desk: Desk,
+    reloads: Option<mpsc::Receiver<Reload>>,
+    listening: Option<control::Listening>,
 }
 
 impl Daemon {
@@ -88,6 +93,7 @@ impl Daemon {
         wishes(&store, &plan, &clock).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
+        let (desk, reloads) = Desk::new();
         Ok(Self {
             clock,
             store,
@@ -96,7 +102,22 @@ impl Daemon {
             runs,
             sites: watch::Sender::new(Vec::new()),
             timekeeping: true,
+            desk,
+            reloads: Some(reloads),
+            listening: None,
         })
+    }
+
+    /// Answers at this socket while it runs.
+    #[must_use]
+    pub fn listening(mut self, at: control::Listening) -> Self {
+        self.listening = Some(at);
+        self
+    }
+
+    /// Wishes to read the files anew, for whoever reads files. Each is answered; without a reader they are refused.
+    pub fn reloads(&mut self) -> Option<mpsc::Receiver<Reload>> {
+        self.reloads.take()
     }
 
     /// Answers requests only: no slot is decided, so that a verb can do its work where no service runs.
@@ -115,6 +136,7 @@ impl Daemon {
             stop: self.stop.clone(),
             runs: self.runs.clone(),
             sites: self.sites.subscribe(),
+            desk: self.desk.clone(),
         }
     }
 
@@ -122,7 +144,8 @@ impl Daemon {
     ///
     /// # Errors
     /// When a part of it cannot go on.
-    pub async fn run(self, grace: Duration) -> Result<(), DaemonError> {
+    pub async fn run(mut self, grace: Duration) -> Result<(), DaemonError> {
+        drop(self.reloads.take());
         let parts = TaskTracker::new();
         let (failed, mut failures) = mpsc::channel(4);
         let (arrive, arrivals) = mpsc::channel(16);
@@ -141,7 +164,9 @@ impl Daemon {
                 tokio::select! { () = stop.cancelled() => (), () = async { while arrivals.recv().await.is_some() {} } => () }
             });
         }
-        self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
+        if let Some(listening) = self.listening.take() {
+            self.part(&parts, &failed, "control socket", control::serve(listening, self.handle()));
+        }
         parts.close();
         let outcome = tokio::select! {
             () = self.stop.cancelled() => Ok(()),
@@ -189,12 +214,34 @@ impl Daemon {
         for site in sites {
             worker.wait(site.pool.logout()).await;
         }
+        self.desk.asked.close();
         let late = self.clock.sleep(Duration::from_secs(10));
+        let rest = async {
+            parts.wait().await;
+            self.desk.asked.wait().await;
+        };
         worker
             .wait(async {
-                tokio::select! { () = parts.wait() => (), () = late => () }
+                tokio::select! { () = rest => (), () = late => () }
             })
             .await;
+    }
+}
+
+/// Where requests are worked on.
+#[derive(Clone)]
+struct Desk {
+    /// What changes something is done one after another.
+    turn: Arc<Mutex<()>>,
+    /// What is being answered.
+    asked: TaskTracker,
+    reloads: mpsc::Sender<Reload>,
+}
+
+impl Desk {
+    fn new() -> (Self, mpsc::Receiver<Reload>) {
+        let (reloads, wishes) = mpsc::channel(1);
+        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads }, wishes)
     }
 }
 
@@ -207,9 +254,18 @@ pub struct Handle {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Receiver<Vec<SharedSite>>,
+    desk: Desk,
 }
 
 impl Handle {
+    /// Asks something of it, as `by`. The answer comes piece by piece; whoever stops to listen does not stop what was begun.
+    pub fn ask(&self, ask: Ask, by: String) -> mpsc::UnboundedReceiver<Said> {
+        let (reply, said) = requests::Reply::new();
+        let (handle, worker) = (self.clone(), Worker::new(&self.clock));
+        self.desk.asked.spawn(async move { requests::answer(worker, &handle, ask, &by, reply).await });
+        said
+    }
+
     /// Asks it to stop. Idempotent.
     pub fn stop(&self) {
         self.stop.cancel();

@@ -60,7 +60,7 @@ impl Service {
 
 fn main_file(folder: &Path, address: &str) {
     let text = format!(
-        "installation = \"killed\"\npolicies = \"policies.d\"\n[daemon]\nsync_interval = \"1s\"\n[store]\npath = \"history.sqlite\"\n\
+        "installation = \"killed\"\npolicies = \"policies.d\"\n[daemon]\nsync_interval = \"1s\"\nsocket = \"control.sock\"\n[store]\npath = \"history.sqlite\"\n\
          [[pool]]\nname = \"lab\"\naddresses = [\"http://{address}\"]\nusername = \"root\"\npassword = \"xensnap\"\n"
     );
     fs::write(folder.join("xensnap.toml"), text).unwrap();
