@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
@@ -15,7 +16,7 @@ use super::control::{Nobody, Service};
 use super::out::say;
 use super::{Exit, planned};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
-use crate::config::{Config, DaemonConfig, Diagnostics};
+use crate::config::{Config, Diagnostics};
 use crate::daemon::{Ask, Daemon, DaemonError, Handle, Said};
 
 /// How long a pool may take to be reached where no service runs.
@@ -35,7 +36,7 @@ pub(super) struct Asking {
 /// A way to ask.
 pub(super) enum Asker {
     /// A service that runs.
-    Service(Service),
+    Service(Box<Service>),
     /// None runs, so this is one.
     Hosted(Hosted),
 }
@@ -47,20 +48,44 @@ pub(super) struct Hosted {
     answer: Option<mpsc::UnboundedReceiver<Said>>,
 }
 
+/// Who can be asked.
+pub(super) enum Found {
+    /// A service that runs.
+    Service(Asker),
+    /// None runs, and this is the configuration.
+    Nobody {
+        /// Where it would be.
+        socket: PathBuf,
+        /// Or why it cannot be used.
+        config: anyhow::Result<Box<Config>>,
+    },
+}
+
 impl Asking {
+    /// Looks for the service.
+    ///
+    /// # Errors
+    /// When a service runs that does not answer us.
+    pub(super) async fn find(&self) -> anyhow::Result<Found> {
+        let (socket, config) = self.look();
+        match Service::at(&socket).await? {
+            Ok(service) => Ok(Found::Service(Asker::Service(Box::new(service)))),
+            Err(Nobody::Denied) => bail!("{}", denied(&socket)),
+            Err(Nobody::Absent) => {
+                let config = config.map(Box::new).map_err(|problems| self.unusable(&problems));
+                Ok(Found::Nobody { socket, config })
+            }
+        }
+    }
+
     /// Finds the service, or becomes one for a while.
     ///
     /// # Errors
     /// When a service runs that does not answer us, the configuration or the history cannot be used, or no pool is reached.
     pub(super) async fn asker(&self) -> anyhow::Result<Asker> {
-        let (path, config) = self.look();
-        match Service::at(&path).await? {
-            Ok(service) => Ok(Asker::Service(service)),
-            Err(Nobody::Denied) => bail!("{}", denied(&path)),
-            Err(Nobody::Absent) => {
-                let config = config.map_err(|problems| self.unusable(&problems))?;
-                Ok(Asker::Hosted(host(&config, &path).await?))
-            }
+        match self.find().await? {
+            Found::Service(asker) => Ok(asker),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket).await?)),
         }
     }
 
@@ -68,20 +93,21 @@ impl Asking {
     ///
     /// # Errors
     /// When none runs, or one that does not answer us.
-    pub(super) async fn service(&self) -> anyhow::Result<Service> {
-        let (path, _) = self.look();
-        match Service::at(&path).await? {
-            Ok(service) => Ok(service),
-            Err(Nobody::Denied) => bail!("{}", denied(&path)),
-            Err(Nobody::Absent) => bail!("no service answers at {}; is it started (`systemctl status xensnap`)?", path.display()),
+    pub(super) async fn service(&self) -> anyhow::Result<Asker> {
+        match self.find().await? {
+            Found::Service(asker) => Ok(asker),
+            Found::Nobody { socket, .. } => {
+                bail!("no service answers at {}; is it started (`systemctl status xensnap`)?", socket.display())
+            }
         }
     }
 
     /// The socket, also where the files cannot be used now: a service that runs goes on with those of before.
     fn look(&self) -> (PathBuf, Result<Config, Diagnostics>) {
-        let config = Config::load(&self.config, SystemClock::new().now()).map(|loaded| loaded.config);
-        let said = config.as_ref().ok().map(|config| config.daemon.socket.clone());
-        (self.socket.clone().or(said).unwrap_or_else(|| DaemonConfig::default().socket), config)
+        let now = SystemClock::new().now();
+        let config = Config::load(&self.config, now).map(|loaded| loaded.config);
+        let said = || config.as_ref().map_or_else(|_| Config::socket(&self.config, now), |config| config.daemon.socket.clone());
+        (self.socket.clone().unwrap_or_else(said), config)
     }
 
     fn unusable(&self, problems: &Diagnostics) -> anyhow::Error {
@@ -141,6 +167,11 @@ impl Asker {
             Asker::Service(service) => service.ask(ask, person()).await,
             Asker::Hosted(hosted) => {
                 let by = person().unwrap_or_else(|| "somebody".to_owned());
+                // Nobody goes on with it when this verb ends.
+                let ask = match ask {
+                    Ask::Run { policy, vms, .. } => Ask::Run { policy, vms, wait: true },
+                    other => other,
+                };
                 hosted.answer = Some(hosted.handle.ask(ask, by));
                 Ok(())
             }
@@ -186,6 +217,33 @@ pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitC
     Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The same, but only of a service that runs.
+///
+/// # Errors
+/// When there is none, or the request is refused.
+pub(super) async fn carry_out_at_the_service(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
+    let mut asker = asking.service().await?;
+    asker.ask(ask).await?;
+    Ok(if listen(&mut asker).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks for what programs read.
+///
+/// # Errors
+/// When the request is refused.
+pub(super) async fn data(asker: &mut Asker, ask: Ask) -> anyhow::Result<Value> {
+    asker.ask(ask).await?;
+    let mut found = Value::Null;
+    loop {
+        match asker.next().await? {
+            Said::Data(data) => found = data,
+            Said::End { .. } => return Ok(found),
+            Said::Error { code, text } => return Err(refused(&code, text)),
+            Said::Say(_) | Said::Progress { .. } | Said::Alive {} => {}
+        }
+    }
+}
+
 /// Prints an answer to its end. True if all could be done.
 async fn listen(asker: &mut Asker) -> anyhow::Result<bool> {
     loop {
@@ -200,7 +258,7 @@ async fn listen(asker: &mut Asker) -> anyhow::Result<bool> {
 }
 
 /// A refusal as an error, with the exit code that its kind has.
-pub(super) fn refused(code: &str, text: String) -> anyhow::Error {
+fn refused(code: &str, text: String) -> anyhow::Error {
     let code = match code {
         "not-found" | "usage" | "bad-request" | "unknown-verb" => 2,
         "configuration" => WRONG_CONFIGURATION,
@@ -210,6 +268,6 @@ pub(super) fn refused(code: &str, text: String) -> anyhow::Error {
 }
 
 /// Who asks: behind `sudo` the person, not root.
-pub(super) fn person() -> Option<String> {
+fn person() -> Option<String> {
     std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok().filter(|name| !name.is_empty())
 }

@@ -128,8 +128,13 @@ impl Files {
     async fn reload(&mut self, by: &str) -> Reloaded {
         let reloaded = self.try_reload().await;
         match &reloaded {
-            Reloaded::Yes(lines) => lines.iter().for_each(|line| tracing::info!(%by, "{line}")),
+            Reloaded::Yes(lines) => {
+                self.handle.files_are_wrong(None);
+                lines.iter().for_each(|line| tracing::info!(%by, "{line}"));
+            }
             Reloaded::Wrong(drawn) => {
+                let text = drawn.lines().next().unwrap_or_default().to_owned();
+                self.handle.files_are_wrong(Some(text));
                 tracing::error!(%by, "the configuration was not reloaded: it has errors; the policies of before stay in force");
                 eprintln!("{drawn}");
             }

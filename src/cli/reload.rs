@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::asking::{Asking, refused};
-use super::out::say;
-use crate::daemon::{Ask, Said};
+use super::asking::{Asking, carry_out_at_the_service};
+use crate::daemon::Ask;
 
 /// Lets the service read its files anew, and says what changed, policy by policy. If anything is wrong with the files nothing changes.
 #[derive(Debug, ClapArgs)]
@@ -25,14 +24,5 @@ pub(super) struct Args {
 /// # Errors
 /// When no service runs, or the files cannot be used.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut service = args.asking.service().await?;
-    service.ask(Ask::Reload {}, super::asking::person()).await?;
-    loop {
-        match service.next().await? {
-            Said::Say(line) => say!("{line}"),
-            Said::End { .. } => return Ok(ExitCode::SUCCESS),
-            Said::Error { code, text } => return Err(refused(&code, text)),
-            _ => {}
-        }
-    }
+    carry_out_at_the_service(&args.asking, Ask::Reload {}).await
 }

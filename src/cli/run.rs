@@ -18,7 +18,7 @@ pub struct Args {
     /// Only say what would be taken and removed
     #[arg(long)]
     dry_run: bool,
-    /// Do not wait for the end: the service goes on with it
+    /// Do not wait for the end: the service goes on with it. Where none runs, there is waiting all the same
     #[arg(long, conflicts_with = "dry_run")]
     no_wait: bool,
     #[command(flatten)]

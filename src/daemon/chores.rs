@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::plan::Plan;
 use super::runs::Runs;
+use crate::domain::id::PolicyId;
+use crate::domain::pause::Work;
 use crate::domain::policy::{Afterwards, Limits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use crate::domain::retention::{Order, Rules};
 use crate::domain::schedule::Schedule;
@@ -18,7 +20,7 @@ use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, JobState, Keep, Run, Severity, Store};
+use crate::store::{Cause, JobState, Keep, Run, Severity, Snapshot, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -30,6 +32,7 @@ pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, 
         let known: BTreeSet<String> = plan.ids().map(ToString::to_string).collect();
         aftermath::tidy(worker, site, &known).await?;
     }
+    site.wishes.forget(&site.store, site.now()).await?;
     forget(&site.store, plan, site.now()).await
 }
 
@@ -63,11 +66,23 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
             Some(row) => Some(site.store.snapshot(row).await?),
             None => None,
         };
+        if is_paused(site, removal.pool, row.as_ref()) {
+            continue;
+        }
         let policy = row.as_ref().and_then(|row| plan.policy(&row.policy));
         let queue = policy.map_or_else(|| prune::queue(&stand_in("removed", "removed")), |policy| prune::queue(policy));
         uninstall::carry_out(worker, site, &removal, &queue).await?;
     }
     settle(worker, site).await
+}
+
+/// True while a person wants that nothing is done about what a removal touches.
+fn is_paused(site: &SharedSite, pool: Uuid, row: Option<&Snapshot>) -> bool {
+    let nothing: PolicyId = "removed".parse().unwrap_or_else(|_| unreachable!("a constant id"));
+    let policy = row.and_then(|row| row.policy.parse().ok()).unwrap_or(nothing);
+    let srs: Vec<Uuid> = row.into_iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
+    let vm = row.map_or_else(Uuid::nil, |row| row.vm_uuid);
+    site.wishes.paused(&Work { policy: &policy, pool, vm, srs: &srs, host: None }, site.now()).is_some()
 }
 
 /// What no run makes durable any more: removals of runs that are over, and of none.

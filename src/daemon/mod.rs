@@ -16,12 +16,15 @@
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
 //! | `requests` | what people ask of the service, and its answers |
+//! | `report` | how the service stands, how well VMs are protected |
 //! | `control` | the socket at which they ask |
 
 mod chores;
 pub mod control;
 mod keeper;
 mod plan;
+mod reach;
+pub mod report;
 mod requests;
 mod runs;
 mod timekeeper;
@@ -29,16 +32,21 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::engine::site::SharedSite;
+use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
+use reach::Reaches;
+use report::{Trouble, Weight};
+
 pub use plan::{Assigned, Plan, PlannedPool, Times};
-pub use requests::{Ask, Reload, Reloaded, Said, Slot};
+pub use requests::{Ask, Pausable, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
 
 /// Why the service ends, other than because it was told to.
@@ -66,6 +74,7 @@ pub struct Daemon {
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
     timekeeping: bool,
+    wishes: Arc<Wishes>,
     desk: Desk,
     reloads: Option<mpsc::Receiver<Reload>>,
     listening: Option<control::Listening>,
@@ -93,7 +102,8 @@ impl Daemon {
         wishes(&store, &plan, &clock).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
-        let (desk, reloads) = Desk::new();
+        let (desk, reloads) = Desk::new(clock.now());
+        let wishes_of_people = Wishes::of(&store).await.map_err(|error| error.0)?;
         Ok(Self {
             clock,
             store,
@@ -102,6 +112,7 @@ impl Daemon {
             runs,
             sites: watch::Sender::new(Vec::new()),
             timekeeping: true,
+            wishes: Arc::new(wishes_of_people),
             desk,
             reloads: Some(reloads),
             listening: None,
@@ -136,6 +147,7 @@ impl Daemon {
             stop: self.stop.clone(),
             runs: self.runs.clone(),
             sites: self.sites.subscribe(),
+            wishes: Arc::clone(&self.wishes),
             desk: self.desk.clone(),
         }
     }
@@ -236,12 +248,23 @@ struct Desk {
     /// What is being answered.
     asked: TaskTracker,
     reloads: mpsc::Sender<Reload>,
+    started_at: DateTime<Utc>,
+    /// How the pools stand.
+    reaches: Reaches,
+    /// Since when the files have errors, and which, if they were found at a reload.
+    files: watch::Sender<Option<(DateTime<Utc>, String)>>,
 }
 
 impl Desk {
-    fn new() -> (Self, mpsc::Receiver<Reload>) {
+    fn new(now: DateTime<Utc>) -> (Self, mpsc::Receiver<Reload>) {
         let (reloads, wishes) = mpsc::channel(1);
-        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads }, wishes)
+        let (reaches, files) = (Reaches::default(), watch::Sender::new(None));
+        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads, started_at: now, reaches, files }, wishes)
+    }
+
+    fn files_trouble(&self) -> Option<Trouble> {
+        let (since, text) = self.files.borrow().clone()?;
+        Some(Trouble { weight: Weight::Warning, code: "configuration".to_owned(), since, pool: None, policy: None, text })
     }
 }
 
@@ -254,6 +277,7 @@ pub struct Handle {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Receiver<Vec<SharedSite>>,
+    wishes: Arc<Wishes>,
     desk: Desk,
 }
 
@@ -280,6 +304,15 @@ impl Handle {
         wishes(&self.store, &plan, &self.clock).await?;
         self.plan.send_replace(Arc::new(plan));
         Ok(changes)
+    }
+
+    /// The files have errors, so that they are not in force; or have none any more.
+    pub fn files_are_wrong(&self, errors: Option<String>) {
+        let now = self.clock.now();
+        self.desk.files.send_modify(|known| {
+            let since = known.as_ref().map_or(now, |(since, _)| *since);
+            *known = errors.map(|errors| (since, errors));
+        });
     }
 
     /// The pools that were reached.

@@ -46,6 +46,12 @@ impl Peer {
         self.answer().await
     }
 
+    /// The same in a person's name.
+    pub(super) async fn ask_as(&mut self, by: &str, ask: Value) -> Vec<Value> {
+        self.send(format!("{}\n", json!({ "ask": ask, "by": by })).as_bytes()).await;
+        self.answer().await
+    }
+
     async fn answer(&mut self) -> Vec<Value> {
         let mut pieces = Vec::new();
         loop {
@@ -59,11 +65,11 @@ impl Peer {
     }
 }
 
-fn said(pieces: &[Value]) -> Vec<&str> {
+pub(super) fn said(pieces: &[Value]) -> Vec<&str> {
     pieces.iter().filter_map(|piece| piece["say"].as_str()).collect()
 }
 
-fn code(pieces: &[Value]) -> &str {
+pub(super) fn code(pieces: &[Value]) -> &str {
     pieces.last().and_then(|piece| piece["error"]["code"].as_str()).unwrap_or_default()
 }
 

@@ -98,6 +98,8 @@ pub struct Lab {
     pub pace: Pace,
     /// How often the service looks around without a reason.
     pub every: Duration,
+    /// The group whose members may ask at the control socket.
+    pub group: Option<String>,
     daemon: Option<Running>,
 }
 
@@ -144,7 +146,7 @@ impl Lab {
         let folder = folder();
         let pace = Pace::default();
         let every = Duration::from_secs(3600);
-        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, daemon: None }
+        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, group: None, daemon: None }
     }
 
     /// The same with a service that looks around only every so many hours, for scenarios of many days.
@@ -190,7 +192,7 @@ impl Lab {
     async fn launch(&self, folder: &Path, plan: Plan) -> Running {
         let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
-        let listening = Listening::at(&folder.join(SOCKET), None).unwrap();
+        let listening = Listening::at(&folder.join(SOCKET), self.group.as_deref()).unwrap();
         let daemon = Daemon::new(opened, plan, clock).await.unwrap().listening(listening);
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));

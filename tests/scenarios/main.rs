@@ -14,4 +14,5 @@ mod ownership;
 mod person;
 mod pools;
 mod slots;
+mod wishes;
 mod year;

@@ -2,9 +2,11 @@
 //! one after another, and what it starts is on disk before it is acknowledged. Who asked may go away: what was begun is brought to its
 //! end all the same.
 
+mod cancel;
 mod explain;
 mod follow;
 mod names;
+mod pauses;
 mod policies;
 mod reload;
 mod reply;
@@ -14,10 +16,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Handle;
+use super::{Handle, report};
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
+pub use pauses::Pausable;
 pub use reload::{Reload, Reloaded};
 pub use reply::{Reply, Said, Slot};
 
@@ -94,21 +97,48 @@ pub enum Ask {
     },
     /// Put the files as they are now in force.
     Reload {},
+    /// A run, or the jobs of a VM, end before they are done.
+    Cancel {
+        /// The number of a run, or a VM by name or uuid.
+        subject: String,
+    },
+    /// Nothing is begun about this for a while.
+    Pause {
+        /// What is paused.
+        what: Pausable,
+        /// Until when; until it is resumed if nothing is said.
+        #[serde(default)]
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A pause is taken back.
+    Resume {
+        /// What was paused; everything ends all pauses.
+        what: Pausable,
+    },
+    /// How the service stands.
+    Status {},
+    /// How well each VM is protected.
+    Coverage {},
 }
 
 impl Ask {
     /// All verbs, as they are written.
-    pub const VERBS: &'static [&'static str] =
-        &["run", "prune", "preview", "approve", "explain", "pin", "unpin", "adopt", "release", "reload"];
+    pub const VERBS: &'static [&'static str] = &[
+        "run", "prune", "preview", "approve", "explain", "pin", "unpin", "adopt", "release", "reload", "cancel", "pause",
+        "resume", "status", "coverage",
+    ];
 
     /// True if nothing is changed by it, so that whoever may read may ask it.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Ask::Preview { .. } | Ask::Explain { .. })
+        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {})
     }
 
     /// True if it is about a pool, and so needs one that is reached.
     fn needs_a_pool(&self) -> bool {
-        !matches!(self, Ask::Reload {})
+        !matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {})
     }
 }
 
@@ -150,5 +180,16 @@ async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, re
         Ask::Pin { snapshot, .. } | Ask::Unpin { snapshot } => snapshots::pinned(worker, &sites, *snapshot, ask, reply).await,
         Ask::Release { snapshots, to } => snapshots::release(worker, &sites, snapshots, to.as_deref(), reply).await,
         Ask::Reload {} => reload::answer(worker, handle, by, reply).await,
+        Ask::Cancel { subject } => cancel::answer(handle, subject, by, reply).await,
+        Ask::Pause { what, until, reason } => pauses::pause(handle, (what, by), (*until, reason), reply).await,
+        Ask::Resume { what } => pauses::resume(handle, what, by, reply).await,
+        Ask::Status {} => {
+            reply.data(&report::live(worker, handle).await?);
+            Ok(())
+        }
+        Ask::Coverage {} => {
+            reply.data(&report::coverage(handle).await?);
+            Ok(())
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::super::{Assigned, Handle, Plan};
 use super::{Ask, Reply, Slot, names, snapshots};
 use crate::domain::id::PolicyId;
 use crate::domain::nearest::nearest_few;
+use crate::domain::pause;
 use crate::engine::error::Result;
 use crate::engine::prune::{self, Pruned, When};
 use crate::engine::selecting;
@@ -82,6 +83,10 @@ async fn run(
         return Ok(());
     }
     let due_at = handle.clock.now().trunc_subsecs(6);
+    if let Some(pause) = pause::of_slot(&handle.wishes.pauses(), (&policy.id, site.uuid.0), due_at, due_at) {
+        reply.fail(format!("{}: {pause}; `xensnap resume` ends that", site.name()));
+        return Ok(());
+    }
     if !vms.is_empty() {
         handle.store.keep(&only_note(policy.id.as_str(), site.uuid.0, due_at), &only_value(vms), due_at).await?;
     }

@@ -85,6 +85,11 @@ impl Reply {
         }
     }
 
+    /// Says what programs asked for.
+    pub(super) fn data(&mut self, data: &impl Serialize) {
+        self.send(Said::Data(serde_json::to_value(data).unwrap_or_default()));
+    }
+
     pub(super) fn progress(&mut self, done: usize, of: usize) {
         self.send(Said::Progress { done, of });
     }

@@ -1,0 +1,13 @@
+//! What the service says of itself: how it stands, and how well VMs are protected. The shapes are what `xensnap status --json` and
+//! `coverage --json` print (`docs/JSON.md`), and what the socket carries. What only the history tells is told here too for whoever
+//! reads a history whose service does not run.
+
+mod coverage;
+mod status;
+mod troubles;
+
+pub(super) use coverage::coverage;
+pub use coverage::{Coverage, Covered, Good, ProtectedVm, Rpo};
+pub(super) use status::live;
+pub use status::{Fires, Jobs, Master, Paused, Phase, PolicyName, PoolStatus, RunStatus, Service, Status, Work, from_history};
+pub use troubles::{Trouble, Weight, troubles};

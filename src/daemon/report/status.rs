@@ -1,0 +1,374 @@
+//! How the service stands: its pools, what runs, what comes, what is paused, and what is wrong.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::troubles::{Trouble, Weight, sort, troubles};
+use crate::daemon::Handle;
+pub use crate::daemon::reach::Phase;
+use crate::domain::pause::{self, Pause};
+use crate::domain::policy::Policy;
+use crate::engine::error::Result;
+use crate::engine::site::SharedSite;
+use crate::engine::wishes;
+use crate::engine::worker::Worker;
+use crate::store::{JobState, Run, Store};
+use crate::xenapi::calls;
+use crate::xenapi::records::{Host, Vm};
+use crate::xenapi::types::Ref;
+
+/// How many slots to come are told.
+const COMING: usize = 5;
+
+/// How long a server may take to say what time it is.
+const CLOCK: Duration = Duration::from_secs(5);
+
+/// Clocks may differ so much before it is told as trouble: due times stand in names and marks.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
+
+/// How everything stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The time at which it was so.
+    pub at: DateTime<Utc>,
+    /// The service; nothing if none runs.
+    pub service: Option<Service>,
+    /// The configured pools.
+    pub pools: Vec<PoolStatus>,
+    /// What runs, oldest first.
+    pub running: Vec<RunStatus>,
+    /// What comes, soonest first.
+    pub coming: Vec<Fires>,
+    /// What is paused.
+    pub paused: Vec<Paused>,
+    /// What is wrong, the worst first.
+    pub troubles: Vec<Trouble>,
+}
+
+/// The service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its version.
+    pub xensnap: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// How many policies are in force.
+    pub policies: usize,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// The name that the configuration gives it.
+    pub name: String,
+    /// Its uuid, once it was reached.
+    pub uuid: Option<Uuid>,
+    /// How it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Option<DateTime<Utc>>,
+    /// What is in the way.
+    pub problem: Option<String>,
+    /// Its master.
+    pub master: Option<Master>,
+    /// Product and version of the master.
+    pub release: Option<String>,
+    /// How far the server's clock is ahead of ours, in seconds.
+    pub clock_ahead_seconds: Option<f64>,
+    /// How many VMs it has.
+    pub vms: Option<usize>,
+}
+
+/// A master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Master {
+    /// The host's name.
+    pub name: String,
+    /// Where it answers.
+    pub address: String,
+}
+
+/// A policy's id and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyName {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A run that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Its number.
+    pub run: i64,
+    /// Its policy.
+    pub policy: PolicyName,
+    /// Its pool's name.
+    pub pool: String,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Where it is.
+    pub state: String,
+    /// How far it is.
+    pub jobs: Jobs,
+    /// What is worked on.
+    pub work: Vec<Work>,
+}
+
+/// Jobs by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// In all.
+    pub total: usize,
+    /// Not begun.
+    pub waiting: usize,
+    /// Worked on: no snapshot yet, or not marked yet.
+    pub working: usize,
+    /// With a snapshot that is marked.
+    pub taken: usize,
+    /// Failed, or nobody knows.
+    pub failed: usize,
+    /// Skipped or cancelled.
+    pub skipped: usize,
+}
+
+/// A job that is worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// The VM's name.
+    pub vm: String,
+    /// Where the job is.
+    pub state: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// A slot to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fires {
+    /// Its policy.
+    pub policy: PolicyName,
+    /// Its pool's name.
+    pub pool: String,
+    /// When it is due.
+    pub due_at: DateTime<Utc>,
+    /// True if it will be skipped because of a pause.
+    pub paused: bool,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// What is paused.
+    pub what: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Until when; until it is resumed if nothing is said.
+    pub until: Option<DateTime<Utc>>,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a service that runs stands.
+pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Result<Status> {
+    let (now, plan) = (handle.clock.now(), handle.plan());
+    let fires = |policy, pool| (policy, pool);
+    let pools: Vec<&str> = plan.pools.iter().map(|pool| pool.settings.name.as_str()).collect();
+    let applying = plan.policies.iter().flat_map(|assigned| {
+        let pools = pools.iter().copied().filter(|pool| assigned.applies_to(pool));
+        pools.map(|pool| fires(&*assigned.policy, pool)).collect::<Vec<_>>()
+    });
+    let mut status = known(&handle.store, applying, handle.wishes.pauses(), now).await?;
+    status.service = Some(Service {
+        xensnap: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started_at: handle.desk.started_at,
+        policies: plan.policies.len(),
+    });
+    for name in pools {
+        let pool = pool(worker, handle, name).await;
+        status.troubles.extend(trouble_of(&pool, now));
+        status.pools.push(pool);
+    }
+    status.troubles.extend(handle.desk.files_trouble());
+    sort(&mut status.troubles);
+    Ok(status)
+}
+
+/// How everything stands as far as a history tells that no service works with. `policies` come with the pools that they cover.
+///
+/// # Errors
+/// When the history cannot be read.
+pub async fn from_history<'a>(
+    store: &Store,
+    policies: impl Iterator<Item = (&'a Policy, &'a str)>,
+    pools: impl Iterator<Item = &'a str>,
+    now: DateTime<Utc>,
+) -> Result<Status> {
+    let mut status = known(store, policies, wishes::pauses(store).await?, now).await?;
+    let seen = store.pools().await?;
+    status.pools = pools
+        .map(|name| {
+            let seen = seen.iter().find(|pool| pool.name == name);
+            PoolStatus { uuid: seen.map(|pool| pool.uuid), ..unknown(name, Phase::Unknown, seen.map(|pool| pool.last_seen)) }
+        })
+        .collect();
+    Ok(status)
+}
+
+/// What the history and the policies tell.
+async fn known<'a>(
+    store: &Store,
+    policies: impl Iterator<Item = (&'a Policy, &'a str)>,
+    pauses: Vec<Pause>,
+    now: DateTime<Utc>,
+) -> Result<Status> {
+    let uuids: Vec<(String, Uuid)> = store.pools().await?.into_iter().map(|pool| (pool.name, pool.uuid)).collect();
+    let mut running = Vec::new();
+    for run in store.unfinished_runs().await? {
+        running.push(run_status(store, run, &uuids).await?);
+    }
+    let coming = coming(policies, &pauses, &uuids, now);
+    let holding = pauses.into_iter().filter(|pause| pause.holds_at(now));
+    let paused = holding.map(|pause| Paused {
+        what: pause.name,
+        since: pause.from,
+        until: pause.until,
+        by: pause.by,
+        reason: pause.reason,
+    });
+    let paused = paused.collect();
+    let troubles = troubles(store, now).await?;
+    Ok(Status { at: now, service: None, pools: Vec::new(), running, coming, paused, troubles })
+}
+
+fn coming<'a>(
+    policies: impl Iterator<Item = (&'a Policy, &'a str)>,
+    pauses: &[Pause],
+    uuids: &[(String, Uuid)],
+    now: DateTime<Utc>,
+) -> Vec<Fires> {
+    let next = |(policy, pool): (&'a Policy, &'a str)| {
+        let due_at = policy.schedule.next_open_after(now).filter(|_| policy.enabled)?;
+        Some((due_at, policy, pool))
+    };
+    let mut coming: Vec<_> = policies.filter_map(next).collect();
+    coming.sort_by(|one, other| (one.0, &one.1.name, one.2).cmp(&(other.0, &other.1.name, other.2)));
+    coming.truncate(COMING);
+    let fires = |(due_at, policy, pool): (DateTime<Utc>, &Policy, &str)| {
+        let uuid = uuids.iter().find(|(name, _)| name == pool).map_or(Uuid::nil(), |(_, uuid)| *uuid);
+        let paused = pause::of_slot(pauses, (&policy.id, uuid), due_at, due_at).is_some();
+        let policy = PolicyName { id: policy.id.to_string(), name: policy.name.clone() };
+        Fires { policy, pool: pool.to_owned(), due_at, paused }
+    };
+    coming.into_iter().map(fires).collect()
+}
+
+async fn run_status(store: &Store, run: Run, uuids: &[(String, Uuid)]) -> Result<RunStatus> {
+    let mut jobs = Jobs::default();
+    let mut work = Vec::new();
+    for job in store.jobs_of(run.id).await? {
+        jobs.total += 1;
+        match job.state {
+            JobState::Queued => jobs.waiting += 1,
+            JobState::Intent | JobState::Calling | JobState::Taken => {
+                jobs.working += 1;
+                work.push(Work { vm: job.vm_name, state: job.state.as_str().to_owned(), since: job.changed_at });
+            }
+            JobState::Marked | JobState::Durable | JobState::Pruned | JobState::Done => jobs.taken += 1,
+            JobState::Unresolved | JobState::Failed => jobs.failed += 1,
+            JobState::Skipped | JobState::Cancelled | JobState::Observed => jobs.skipped += 1,
+        }
+    }
+    let pool = uuids.iter().find(|(_, uuid)| *uuid == run.pool).map_or_else(|| run.pool.to_string(), |(name, _)| name.clone());
+    Ok(RunStatus {
+        run: run.id.0,
+        policy: PolicyName { id: run.policy, name: run.policy_name },
+        pool,
+        due_at: run.due_at,
+        started_at: run.started_at,
+        state: run.state.as_str().to_owned(),
+        jobs,
+        work,
+    })
+}
+
+fn unknown(name: &str, phase: Phase, since: Option<DateTime<Utc>>) -> PoolStatus {
+    PoolStatus {
+        name: name.to_owned(),
+        uuid: None,
+        phase,
+        since,
+        problem: None,
+        master: None,
+        release: None,
+        clock_ahead_seconds: None,
+        vms: None,
+    }
+}
+
+async fn pool(worker: &mut Worker, handle: &Handle, name: &str) -> PoolStatus {
+    let reach = handle.desk.reaches.of(name);
+    let (phase, since) = reach.as_ref().map_or((Phase::Connecting, None), |reach| (reach.phase, Some(reach.since)));
+    let status = PoolStatus { problem: reach.and_then(|reach| reach.problem), ..unknown(name, phase, since) };
+    let site = handle.sites.borrow().iter().find(|site| site.name() == name).cloned();
+    let Some(site) = site else { return status };
+    let phase = if phase == Phase::Connected && !site.is_trusted() { Phase::Comparing } else { phase };
+    let clock_ahead_seconds = if phase == Phase::Unreachable { None } else { clock_ahead(worker, &site).await };
+    let tables = site.inventory.read();
+    let incarnation = site.pool.incarnation();
+    let master = incarnation.as_ref().and_then(|incarnation| tables.get(&Ref::<Host>::new(&incarnation.master)));
+    let software = |key| master.and_then(|host| host.software_version.get(key)).unwrap_or("?").to_owned();
+    PoolStatus {
+        uuid: Some(site.uuid.0),
+        phase,
+        master: incarnation.as_ref().map(|incarnation| Master {
+            name: master.map_or_else(String::new, |host| host.name_label.to_string()),
+            address: incarnation.address.to_string(),
+        }),
+        release: master.map(|_| format!("{} {}", software("product_brand"), software("product_version"))),
+        clock_ahead_seconds,
+        vms: Some(tables.all::<Vm>().filter(|(_, vm)| vm.is_plain()).count()),
+        ..status
+    }
+}
+
+/// Asked now; nothing if the server does not say.
+async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
+    let master = Ref::new(&site.pool.incarnation()?.master);
+    let before = site.now();
+    let late = site.clock.sleep(CLOCK);
+    let asked = site.pool.call(calls::host::get_servertime(&master));
+    let told = async {
+        tokio::select! { told = asked => told.ok(), () = late => None }
+    };
+    let theirs = worker.wait(told).await?.get();
+    let ours = before + (site.now() - before) / 2;
+    // The server tells whole seconds.
+    Some((theirs - ours).as_seconds_f64().round())
+}
+
+fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
+    let trouble = |weight, code: &str, text| {
+        let since = pool.since.unwrap_or(now);
+        Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, text })
+    };
+    if pool.phase == Phase::Unreachable {
+        let why = pool.problem.as_deref().unwrap_or("it does not answer");
+        return trouble(Weight::Critical, "unreachable", format!("pool {} cannot be reached: {why}", pool.name));
+    }
+    let ahead = pool.clock_ahead_seconds.filter(|ahead| ahead.abs() > CLOCK_TOLERANCE.as_seconds_f64())?;
+    let side = if ahead > 0.0 { "ahead of" } else { "behind" };
+    let text = format!("the clock of pool {} is {:.0} s {side} ours; make both follow NTP", pool.name, ahead.abs());
+    trouble(Weight::Warning, "clock", text)
+}
