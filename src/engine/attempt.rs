@@ -1,6 +1,8 @@
 //! One attempt: one call that takes a snapshot, under one nonce. The order is the rule: the intent is on disk before the call leaves,
 //! the call carries the nonce, the turn on the storage is passed on the moment the call's end is known.
 
+use chrono::{DateTime, Utc};
+
 use super::admission::Staged;
 use super::errand::Errand;
 use super::error::{Effect, Result, Setback};
@@ -99,7 +101,8 @@ async fn finish(
     over: impl FnOnce() + Send,
 ) -> Went {
     let reference = task.reference().clone();
-    let ended = task.finish_then(Some(site.pace.call), over);
+    // A failed task is what tells the next life that the call failed, until that is written down.
+    let ended = task.leaving_failures().finish_then(Some(site.pace.call), over);
     let asked = async {
         wish.await;
         if let Err(error) = site.pool.call(calls::task::cancel(&reference)).await {
@@ -157,14 +160,25 @@ pub async fn record(
     Ok(Some((id, shown)))
 }
 
-/// Writes down that an attempt left nothing, and when the job is looked at again.
+/// Writes down that an attempt brought nothing, and when the job is looked at again. Only then is its task cleaned away.
 ///
 /// # Errors
 /// When the history cannot be written.
-pub async fn ended(site: &Site, job: &Job, attempt: AttemptId, setback: &Setback) -> Result<()> {
+pub async fn ended(
+    worker: &mut Worker,
+    site: &Site,
+    job: &Job,
+    attempt: AttemptId,
+    setback: &Setback,
+    next: DateTime<Utc>,
+) -> Result<()> {
     let ended = if setback.effect == Effect::Refused { Ended::Refused } else { Ended::Absent };
-    let next = site.now() + site.pace.pause(job.attempts + 1);
     site.store.call_ended(attempt, ended, setback.cause.clone(), next, site.now()).await?;
+    let rows = site.store.attempts(job.id).await?;
+    let task = rows.into_iter().find(|row| row.id == attempt).and_then(|row| row.task);
+    if let Some(task) = task.filter(|_| setback.effect == Effect::Refused) {
+        worker.wait(site.pool.forget(&Ref::new(&task))).await;
+    }
     Ok(())
 }
 

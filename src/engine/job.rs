@@ -8,7 +8,7 @@ use super::errand::{Errand, kind_of, policy_id};
 use super::error::{Effect, Result, Setback};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{leftover, marking, resolve, view};
+use super::{leftover, marking, prune, resolve, view};
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::pause::Work;
@@ -211,9 +211,10 @@ async fn unresolved(errand: &Errand, job: &Job, attempt: &Attempt, cause: Cause)
 }
 
 async fn refused(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
-    attempt::ended(&errand.site, job, attempt.id, setback).await?;
+    let next = errand.site.now() + errand.site.pace.pause(job.attempts + 1);
+    attempt::ended(worker, &errand.site, job, attempt.id, setback, next).await?;
     if setback.effect == Effect::Refused {
-        leftover::clear(worker, errand, job, attempt).await?;
+        leftover::clear(worker, &errand.site, job, attempt, &prune::queue(&errand.policy)).await?;
     }
     // Somebody wanted that: the job ends as it is looked at again.
     if errand.cancelled(job).is_some() {

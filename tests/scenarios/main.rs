@@ -8,6 +8,7 @@ mod foreign;
 mod forgetting;
 mod frugal;
 mod lab;
+mod leftovers;
 mod look;
 mod nights;
 mod ownership;
