@@ -178,6 +178,7 @@ impl Timekeeper {
     /// Takes the lines off the queue whose time has come, and what is to be decided about them.
     fn collect(&mut self) -> Vec<Due> {
         let now = self.clock.now();
+        let pauses = self.wishes.pauses();
         let mut due = Vec::new();
         while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((at, key))) = self.queue.pop() else { break };
@@ -194,7 +195,6 @@ impl Timekeeper {
                 line.wake_at = now + Duration::from_secs(60);
             }
             self.queue.push(Reverse((line.wake_at, key.clone())));
-            let pauses = self.wishes.pauses();
             let slots = agenda.decisions.into_iter().map(|decision| {
                 let slot = slot(&key, &decision, Origin::Schedule);
                 let due = Due { slot, runs: decision.verdict.runs(), key: key.clone() };

@@ -4,12 +4,16 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use snapbox::cmd::{Command, OutputAssert};
 use snapbox::str;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use xensnap::simulator::error::ApiError;
 use xensnap::simulator::faults::{Action, Plan, Rule};
+use xensnap::simulator::generate::{Recipe, generate};
 
 use crate::lab::{Lab, SOCKET, policy};
 use crate::world::xensnap;
@@ -120,6 +124,75 @@ policy hourly  2026-03-02 12:00    now  alice as [..]tests
 
 "#]]);
     lab.stop().await;
+}
+
+#[tokio::test]
+async fn what_runs_is_shown_with_how_far_it_is() {
+    let recipe = Recipe { hosts: 1, vms: 6, snapshots: Some(0), disk_size: Some(5 << 20), ..Recipe::default() };
+    let mut world = generate(&recipe, "2026-03-01T12:00:00Z".parse().unwrap());
+    world.storage.timings.scale = 600.0;
+    let mut lab = Lab::with("2026-03-01T12:00:00Z", world, vec![policy("nightly", "0 2 * * *", "*", 9)]).await;
+    lab.start().await;
+    lab.until("2026-03-02T02:02:00Z").await;
+    asked(&lab, 80, "status --utc").await.success().stdout_eq(str![[r#"
+xensnap [..], process [..], up 14h2m: 1 running, next nightly in 23h58m
+
+Pools
+POOL  STATE          SINCE  MASTER  ADDRESS                 CLOCK  VMS
+lab   connected  [..] ago  xen-01  http://127.0.0.1:[..]    +0s    6
+
+Running
+RUN  POLICY   DUE (UTC)         STARTED  STATE         JOBS    TAKEN  FAILED
+  1  nightly  2026-03-02 02:00   2m ago  snapshotting     6  [..]0
+    [..] calling for [..]s[..]
+
+Coming
+DUE (UTC)           LEFT  POLICY
+2026-03-03 02:00  23h58m  nightly
+
+"#]]);
+    asked(&lab, 200, "status --utc").await.success().stdout_eq(str![[r#"
+xensnap [..], process [..], up 14h2m: 1 running, next nightly in 23h58m
+
+Pools
+POOL  STATE          SINCE  MASTER  ADDRESS                 RELEASE          CLOCK  VMS
+lab   connected  [..] ago  xen-01  http://127.0.0.1:[..]  XenServer 9.0.0    +0s    6
+
+Running
+RUN  POLICY   DUE (UTC)         STARTED  STATE         JOBS    TAKEN  FAILED  NOW
+  1  nightly  2026-03-02 02:00   2m ago  snapshotting     6  [..]0  [..] calling for [..]s[..]
+
+Coming
+DUE (UTC)           LEFT  POLICY
+2026-03-03 02:00  23h58m  nightly
+
+"#]]);
+    asked(&lab, 80, "cancel 1").await.success().stdout_eq(str![[r#"
+run 1: [..] not begun end now, [..] are stopped at the server; what is taken already stays
+
+"#]]);
+    lab.pass(1800).await;
+    // VMs without a snapshot are told, whoever wanted it so.
+    asked(&lab, 80, "status --check").await.code(1);
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_looks_again_and_again_and_tells_also_that_the_service_has_gone() {
+    let mut lab = lab().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_xensnap"));
+    command.args(["status", "--watch", "--config", "/nonexistent/xensnap.toml", "--socket"]).arg(lab.folder.path().join(SOCKET));
+    let mut watch = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut until = async |wanted: &str| {
+        let look = async { while !lines.next_line().await.unwrap().expect("it goes on").contains(wanted) {} };
+        tokio::time::timeout(Duration::from_secs(60), look).await.expect(wanted);
+    };
+    until("nothing runs").await;
+    until("nothing runs").await;
+    lab.stop().await;
+    until("no service answers").await;
+    watch.kill().await.unwrap();
 }
 
 #[tokio::test]

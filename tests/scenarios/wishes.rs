@@ -1,6 +1,11 @@
 //! What people want of work that goes on: pauses and cancellations, said at the socket; and what the service tells of itself meanwhile.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use serde_json::{Value, json};
+use xensnap::domain::schedule::CatchUp;
+use xensnap::simulator::faults::{Action, Moment, Plan, Rule};
 use xensnap::simulator::generate::{Recipe, generate};
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::store::{JobState, Outcome, SlotState};
@@ -169,6 +174,43 @@ async fn the_status_tells_pools_and_troubles_and_since_when() {
     let slots = look::verdicts(&lab.store(), "nightly").await;
     assert!(slots.iter().any(|(_, state)| *state == SlotState::Missed), "{slots:?}");
     assert_eq!(status(&lab).await["troubles"], json!([]), "a later run made up for it: {slots:?}");
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_missed_night_is_told_until_a_later_one_went_well() {
+    let mut nightly = policy("nightly", "0 2 * * *", "*", 9);
+    nightly.schedule.catch_up = CatchUp::None;
+    let mut lab = Lab::new(1, vec![nightly]).await;
+    lab.start().await;
+    lab.stop().await;
+    lab.until("2026-03-03T12:00:00Z").await;
+    lab.start().await;
+    lab.pass(60).await;
+    let now = status(&lab).await;
+    let trouble = &now["troubles"][0];
+    assert_eq!((&trouble["code"], &trouble["weight"]), (&json!("missed"), &json!("critical")), "{now}");
+    assert_eq!((&trouble["since"], &trouble["policy"]), (&json!("2026-03-02T02:00:00Z"), &json!("nightly")));
+    assert!(trouble["text"].as_str().unwrap().starts_with("policy nightly: 2 slots missed"), "{now}");
+    lab.until("2026-03-04T03:00:00Z").await;
+    assert_eq!(status(&lab).await["troubles"], json!([]));
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_is_told_and_a_pool_that_is_away_can_be_paused() {
+    let mut lab = nightly(1).await;
+    lab.simulation.set_faults(Plan::new(0).with(Rule::at(Moment::Since(Duration::ZERO), Action::Skew(TimeDelta::minutes(-5)))));
+    lab.pass(10).await;
+    let now = status(&lab).await;
+    assert_eq!(
+        (&now["pools"][0]["clock_ahead_seconds"], &now["troubles"][0]["code"]),
+        (&json!(-300.0), &json!("clock")),
+        "{now}"
+    );
+    lab.simulation.kill().await;
+    lab.pass(600).await;
+    assert!(ask(&lab, json!({ "pause": { "what": { "pool": "lab" } } })).await.last().unwrap().get("end").is_some());
     lab.stop().await;
 }
 

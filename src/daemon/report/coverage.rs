@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::status::PolicyName;
+use super::shapes::PolicyName;
 use crate::daemon::Handle;
 use crate::domain::mark::Ownership;
 use crate::domain::policy::Policy;

@@ -3,11 +3,14 @@
 //! reads a history whose service does not run.
 
 mod coverage;
+mod shapes;
 mod status;
 mod troubles;
 
+pub use super::reach::Phase;
 pub(super) use coverage::coverage;
 pub use coverage::{Coverage, Covered, Good, ProtectedVm, Rpo};
+pub use shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStatus, Service, Status, Work};
+pub use status::from_history;
 pub(super) use status::live;
-pub use status::{Fires, Jobs, Master, Paused, Phase, PolicyName, PoolStatus, RunStatus, Service, Status, Work, from_history};
 pub use troubles::{Trouble, Weight, troubles};

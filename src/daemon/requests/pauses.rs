@@ -43,7 +43,7 @@ pub(super) async fn pause(
         reply.refuse("usage", "the end of the pause is past; name a time that is to come");
         return Ok(());
     }
-    let (scope, name) = match scope(handle, what) {
+    let (scope, name) = match scope(handle, what).await? {
         Ok(found) => found,
         Err(why) => {
             reply.refuse("not-found", why);
@@ -68,7 +68,7 @@ pub(super) async fn resume(handle: &Handle, what: &Pausable, by: &str, reply: &m
     let open: Vec<Pause> = handle.wishes.pauses().into_iter().filter(|pause| pause.holds_at(now)).collect();
     let meant = match what {
         Pausable::All {} => open.clone(),
-        what => match scope(handle, what) {
+        what => match scope(handle, what).await? {
             Ok((scope, _)) => open.iter().filter(|pause| pause.scope == scope).cloned().collect(),
             // Its pool may be away.
             Err(_) => open.iter().filter(|pause| pause.name == plain(what)).cloned().collect(),
@@ -107,7 +107,19 @@ fn plain(what: &Pausable) -> String {
 }
 
 /// The thing that is meant, and what it is called from now on.
-fn scope(handle: &Handle, what: &Pausable) -> Result<(Scope, String), String> {
+async fn scope(handle: &Handle, what: &Pausable) -> Result<Result<(Scope, String), String>> {
+    Ok(found(handle, what, pools(handle).await?))
+}
+
+/// The configured pools that were ever reached: one that is away can be paused too.
+async fn pools(handle: &Handle) -> Result<Vec<Named>> {
+    let plan = handle.plan();
+    let is_ours = |name: &str| plan.pools.iter().any(|pool| pool.settings.name == name);
+    let known = handle.store.pools().await?;
+    Ok(known.into_iter().filter(|pool| is_ours(&pool.name)).map(|pool| (pool.uuid, pool.name)).collect())
+}
+
+fn found(handle: &Handle, what: &Pausable, pools: Vec<Named>) -> Result<(Scope, String), String> {
     let sites = handle.sites.borrow().clone();
     let (scope, name) = match what {
         Pausable::All {} => (Scope::All, String::new()),
@@ -118,8 +130,7 @@ fn scope(handle: &Handle, what: &Pausable) -> Result<(Scope, String), String> {
             (Scope::Policy(policy.id.clone()), policy.name.clone())
         }
         Pausable::Pool(wanted) => {
-            let all = sites.iter().map(|site| (site.uuid.0, site.name().to_owned())).collect();
-            let (pool, name) = only(what, wanted, all)?;
+            let (pool, name) = only(what, wanted, pools)?;
             (Scope::Pool(pool), name)
         }
         Pausable::Sr(wanted) => {
