@@ -26,6 +26,9 @@ const COMING: usize = 5;
 /// How long a server may take to say what time it is.
 const CLOCK: Duration = Duration::from_secs(5);
 
+/// A pool that is not reached within this time after the start is told as trouble.
+const REACHED_WITHIN: TimeDelta = TimeDelta::minutes(2);
+
 /// Clocks may differ so much before it is told as trouble: due times stand in names and marks.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
@@ -205,8 +208,8 @@ async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
     };
     let theirs = worker.wait(told).await?.get();
     let ours = before + (site.now() - before) / 2;
-    // The server tells whole seconds.
-    Some((theirs - ours).as_seconds_f64().round())
+    // The server cuts its seconds off; and no zero is below zero.
+    Some((theirs - ours).as_seconds_f64().ceil() + 0.0)
 }
 
 fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
@@ -214,12 +217,36 @@ fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
         let since = pool.since.unwrap_or(now);
         Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, text })
     };
-    if pool.phase == Phase::Unreachable {
-        let why = pool.problem.as_deref().unwrap_or("it does not answer");
+    let long = pool.since.is_some_and(|since| now - since > REACHED_WITHIN);
+    if pool.phase == Phase::Unreachable || pool.phase == Phase::Connecting && long {
+        let why = pool.problem.as_deref().unwrap_or("it does not answer; `xensnap doctor` says why");
         return trouble(Weight::Critical, "unreachable", format!("pool {} cannot be reached: {why}", pool.name));
     }
     let ahead = pool.clock_ahead_seconds.filter(|ahead| ahead.abs() > CLOCK_TOLERANCE.as_seconds_f64())?;
     let side = if ahead > 0.0 { "ahead of" } else { "behind" };
     let text = format!("the clock of pool {} is {:.0} s {side} ours; make both follow NTP", pool.name, ahead.abs());
     trouble(Weight::Warning, "clock", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_that_is_not_reached_is_trouble_after_a_while_and_one_that_is_lost_at_once() {
+        let at = |second| DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
+        let code = |phase, now| trouble_of(&unknown("lab", phase, Some(at(0))), at(now)).map(|trouble| trouble.code);
+        assert_eq!(code(Phase::Connecting, 120), None);
+        assert_eq!(code(Phase::Connecting, 121).as_deref(), Some("unreachable"));
+        assert_eq!(code(Phase::Unreachable, 0).as_deref(), Some("unreachable"));
+        assert_eq!(code(Phase::Connected, 1000), None);
+    }
+
+    #[test]
+    fn a_clock_is_trouble_from_a_minute_on() {
+        let pool = |ahead| PoolStatus { clock_ahead_seconds: Some(ahead), ..unknown("lab", Phase::Connected, None) };
+        assert_eq!(trouble_of(&pool(60.0), DateTime::UNIX_EPOCH), None);
+        let text = trouble_of(&pool(-61.0), DateTime::UNIX_EPOCH).unwrap().text;
+        assert_eq!(text, "the clock of pool lab is 61 s behind ours; make both follow NTP");
+    }
 }
