@@ -8,7 +8,7 @@
 //! | floor | module | what lives there | may import |
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
-//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests | `engine`, `store`, `xenapi`, `clock`, `domain` |
+//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket | `engine`, `store`, `xenapi`, `clock`, `domain` |
 //! | 4 | [`engine`] | what is done about pools: runs, jobs, retention, recovery | `xenapi`, `store`, `clock`, `domain` |
 //! | 3 | [`xenapi`] | the client: the only module that knows reqwest, JSON-RPC and XML-RPC | `domain`, `clock` |
 //! | 3 | [`store`] | the history: the only module that knows sqlx | `domain` |

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use uuid::Uuid;
 
-use super::asking::Asking;
+use super::asking::{Asking, carry_out};
 use crate::daemon::Ask;
 
 /// Makes snapshots of another installation, another tool or a person a policy's. Its first pruning then needs a yes.
@@ -39,10 +39,7 @@ pub struct ReleaseArgs {
 /// # Errors
 /// When the configuration or the history cannot be used, or no pool is reached.
 pub async fn adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let policy = asker.policy(&args.policy)?;
-    let reply = asker.ask(Ask::Adopt { policy, snapshots: args.snapshots }).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, Ask::Adopt { policy: args.policy, snapshots: args.snapshots }).await
 }
 
 /// Releases.
@@ -50,7 +47,5 @@ pub async fn adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`adopt`].
 pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let reply = asker.ask(Ask::Release { snapshots: args.snapshots, to: args.to }).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, Ask::Release { snapshots: args.snapshots, to: args.to }).await
 }

@@ -1,162 +1,194 @@
-//! Verbs that ask the service for something. Where a service runs it is asked through the history that both have open; where none
-//! runs the verb does the work itself, as a service without a timekeeper that ends when the work is done.
+//! Verbs that ask the service for something. Where a service runs it is asked at its socket; where none runs, whoever may write the
+//! history does the work itself, as a service without a timekeeper that ends when the work is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
-use uuid::Uuid;
+use serde_json::Value;
+use tokio::sync::mpsc;
 
-use super::check::DEFAULT;
+use super::check::{DEFAULT, WRONG_CONFIGURATION};
+use super::control::{Nobody, Service};
 use super::out::say;
 use super::{Exit, planned};
-use crate::clock::{SharedClock, SystemClock};
-use crate::config::Config;
-use crate::daemon::{Ask, Daemon, Handle, Reply, submit};
-use crate::store::{Outcome, Run, Store};
-
-/// How long a running service may take to answer.
-const PATIENCE: Duration = Duration::from_secs(600);
+use crate::clock::{Clock as _, SharedClock, SystemClock};
+use crate::config::{Config, Diagnostics};
+use crate::daemon::{Ask, Daemon, DaemonError, Handle, Said};
 
 /// How long a pool may take to be reached where no service runs.
 const REACHING: Duration = Duration::from_secs(60);
 
-/// Where the configuration is.
+/// Which service is asked.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Asking {
-    /// The main file
+    /// The main file, which says where the service's socket and the history are
     #[arg(long, value_name = "FILE", default_value = DEFAULT)]
     config: PathBuf,
+    /// The service's socket, whatever the main file says
+    #[arg(long, value_name = "SOCKET")]
+    socket: Option<PathBuf>,
 }
 
 /// A way to ask.
-pub(super) struct Asker {
-    /// The configuration.
-    pub(super) config: Config,
-    store: Store,
-    clock: SharedClock,
-    hosted: Option<Hosted>,
+pub(super) enum Asker {
+    /// A service that runs.
+    Service(Box<Service>),
+    /// None runs, so this is one.
+    Hosted(Hosted),
 }
 
-struct Hosted {
+/// A service for as long as a verb takes.
+pub(super) struct Hosted {
     handle: Handle,
-    task: tokio::task::JoinHandle<Result<(), crate::daemon::DaemonError>>,
+    task: tokio::task::JoinHandle<Result<(), DaemonError>>,
+    answer: Option<mpsc::UnboundedReceiver<Said>>,
+}
+
+/// Who can be asked.
+pub(super) enum Found {
+    /// A service that runs.
+    Service(Asker),
+    /// None runs, and this is the configuration.
+    Nobody {
+        /// Where it would be.
+        socket: PathBuf,
+        /// Or why it cannot be used.
+        config: anyhow::Result<Box<Config>>,
+    },
 }
 
 impl Asking {
+    /// Looks for the service.
+    ///
+    /// # Errors
+    /// When a service runs that does not answer us.
+    pub(super) async fn find(&self) -> anyhow::Result<Found> {
+        let (socket, config) = self.look();
+        match Service::at(&socket).await? {
+            Ok(service) => Ok(Found::Service(Asker::Service(Box::new(service)))),
+            Err(Nobody::Denied) => bail!("{}", denied(&socket)),
+            Err(Nobody::Absent) => {
+                let config = config.map(Box::new).map_err(|problems| self.unusable(&problems));
+                Ok(Found::Nobody { socket, config })
+            }
+        }
+    }
+
     /// Finds the service, or becomes one for a while.
     ///
     /// # Errors
-    /// When the configuration or the history cannot be used, or no pool is reached.
-    pub(super) async fn asker(self) -> anyhow::Result<Asker> {
-        let clock: SharedClock = Arc::new(SystemClock::new());
-        let config = match Config::load(&self.config, clock.now()) {
-            Ok(loaded) => loaded.config,
-            Err(problems) => {
-                let text = format!("{} cannot be used\n{}", self.config.display(), problems.render(false));
-                return Err(Exit { code: super::check::WRONG_CONFIGURATION, text }.into());
+    /// When a service runs that does not answer us, the configuration or the history cannot be used, or no pool is reached.
+    pub(super) async fn asker(&self) -> anyhow::Result<Asker> {
+        match self.find().await? {
+            Found::Service(asker) => Ok(asker),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket).await?)),
+        }
+    }
+
+    /// The service, if one runs.
+    ///
+    /// # Errors
+    /// When none runs, or one that does not answer us.
+    pub(super) async fn service(&self) -> anyhow::Result<Asker> {
+        match self.find().await? {
+            Found::Service(asker) => Ok(asker),
+            Found::Nobody { socket, .. } => {
+                bail!("no service answers at {}; is it started (`systemctl status xensnap`)?", socket.display())
             }
-        };
-        let opened = planned::history(&config.store.path, clock.now()).await?;
-        let store = opened.store.clone();
-        let hosted = if opened.alone {
-            let daemon = Daemon::new(opened, planned::plan(&config)?, Arc::clone(&clock)).await?.without_timekeeping();
-            let handle = daemon.handle();
-            let task = tokio::spawn(daemon.run(Duration::from_secs(60)));
-            Some(Hosted { handle, task })
-        } else {
-            None
-        };
-        let asker = Asker { config, store, clock, hosted };
-        asker.reached().await?;
-        Ok(asker)
+        }
+    }
+
+    /// The socket, also where the files cannot be used now: a service that runs goes on with those of before.
+    fn look(&self) -> (PathBuf, Result<Config, Diagnostics>) {
+        let now = SystemClock::new().now();
+        let config = Config::load(&self.config, now).map(|loaded| loaded.config);
+        let said = || config.as_ref().map_or_else(|_| Config::socket(&self.config, now), |config| config.daemon.socket.clone());
+        (self.socket.clone().unwrap_or_else(said), config)
+    }
+
+    fn unusable(&self, problems: &Diagnostics) -> anyhow::Error {
+        let text = format!("no service answers, and {} cannot be used\n{}", self.config.display(), problems.render(false));
+        Exit { code: WRONG_CONFIGURATION, text }.into()
+    }
+}
+
+fn denied(path: &Path) -> String {
+    format!(
+        "you may not talk to the service at {}: root and its own user may; others may ask it if they are in the group that `socket_group` in [daemon] names",
+        path.display()
+    )
+}
+
+/// Does the work itself, if nobody else has the history.
+async fn host(config: &Config, socket: &Path) -> anyhow::Result<Hosted> {
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let opened = planned::history(&config.store.path, clock.now()).await?;
+    if !opened.alone {
+        bail!(
+            "a service uses the history {} but does not answer at {}; give --socket or the --config that it was started with",
+            config.store.path.display(),
+            socket.display()
+        );
+    }
+    let daemon = Daemon::new(opened, planned::plan(config)?, clock).await?.without_timekeeping();
+    let handle = daemon.handle();
+    let task = tokio::spawn(daemon.run(Duration::from_secs(60)));
+    reached(&handle, config.pools.len()).await?;
+    Ok(Hosted { handle, task, answer: None })
+}
+
+/// Waits until every pool is reached.
+async fn reached(handle: &Handle, pools: usize) -> anyhow::Result<()> {
+    let mut sites = handle.sites();
+    let all = sites.wait_for(|sites| sites.len() >= pools);
+    match tokio::time::timeout(REACHING, all).await {
+        Ok(_) => Ok(()),
+        Err(_) if handle.sites().borrow().is_empty() => {
+            bail!("no pool was reached within {} s; `xensnap doctor --config FILE` says why", REACHING.as_secs())
+        }
+        Err(_) => {
+            eprintln!("xensnap: not every pool was reached within {} s; going on with those that were", REACHING.as_secs());
+            Ok(())
+        }
     }
 }
 
 impl Asker {
-    /// Waits until every pool is reached, where that is ours to do.
-    async fn reached(&self) -> anyhow::Result<()> {
-        let Some(hosted) = &self.hosted else { return Ok(()) };
-        let mut sites = hosted.handle.sites();
-        let all = sites.wait_for(|sites| sites.len() >= self.config.pools.len());
-        match tokio::time::timeout(REACHING, all).await {
-            Ok(_) => Ok(()),
-            Err(_) if hosted.handle.sites().borrow().is_empty() => {
-                anyhow::bail!("no pool was reached within {} s; `xensnap doctor --config FILE` says why", REACHING.as_secs())
-            }
-            Err(_) => {
-                eprintln!("xensnap: not every pool was reached within {} s; going on with those that were", REACHING.as_secs());
+    /// Asks.
+    ///
+    /// # Errors
+    /// When the service is gone.
+    pub(super) async fn ask(&mut self, ask: Ask) -> anyhow::Result<()> {
+        match self {
+            Asker::Service(service) => service.ask(ask, person()).await,
+            Asker::Hosted(hosted) => {
+                let by = person().unwrap_or_else(|| "somebody".to_owned());
+                // Nobody goes on with it when this verb ends.
+                let ask = match ask {
+                    Ask::Run { policy, vms, .. } => Ask::Run { policy, vms, wait: true },
+                    other => other,
+                };
+                hosted.answer = Some(hosted.handle.ask(ask, by));
                 Ok(())
             }
         }
     }
 
-    /// The id of a policy that a person named.
+    /// The next piece of the answer.
     ///
     /// # Errors
-    /// When there is none.
-    pub(super) fn policy(&self, name: &str) -> anyhow::Result<String> {
-        if let Some(checked) = self.config.policy(name) {
-            return Ok(checked.policy.id.to_string());
-        }
-        let known: Vec<&str> = self.config.policies.iter().map(|checked| checked.policy.id.as_str()).collect();
-        let near = crate::domain::nearest::nearest(name, known.iter().copied());
-        let hint = near.map_or_else(|| known.join(", "), ToString::to_string);
-        Err(Exit::usage(format!("there is no policy {name}; there is {hint}")).into())
-    }
-
-    /// Asks, and prints the answer.
-    ///
-    /// # Errors
-    /// When nobody answers.
-    pub(super) async fn ask(&self, ask: Ask) -> anyhow::Result<Reply> {
-        let reply = submit(&self.store, &self.clock, ask, PATIENCE).await?;
-        let reply = reply
-            .ok_or_else(|| anyhow::anyhow!("the service did not answer within {} s; look at its journal", PATIENCE.as_secs()))?;
-        for line in &reply.lines {
-            say!("{line}");
-        }
-        Ok(reply)
-    }
-
-    /// Follows the runs that an answer names to their ends, and prints how each ended.
-    ///
-    /// # Errors
-    /// When the history cannot be read.
-    pub(super) async fn follow(&self, slots: &[(String, Uuid, DateTime<Utc>)]) -> anyhow::Result<bool> {
-        let mut well = true;
-        for (policy, pool, due_at) in slots {
-            let run = self.ended(policy, *pool, *due_at).await?;
-            let outcome = run.outcome.map_or("unknown", Outcome::as_str);
-            say!(
-                "run {} {outcome}: {} taken, {} failed, {} skipped, {} removed",
-                run.id,
-                run.done,
-                run.failed,
-                run.skipped,
-                run.removed
-            );
-            for job in self.store.jobs_of(run.id).await? {
-                if let Some(cause) = &job.cause {
-                    say!("  {} {}: {}", job.vm_name, job.state.as_str(), cause.text);
-                }
+    /// When the service is gone.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Said> {
+        match self {
+            Asker::Service(service) => service.next().await,
+            Asker::Hosted(hosted) => {
+                let answer = hosted.answer.as_mut().context("nothing was asked")?;
+                answer.recv().await.context("the work ended without a result; this is a defect of xensnap, please report it")
             }
-            well &= matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Observed));
-        }
-        Ok(well)
-    }
-
-    async fn ended(&self, policy: &str, pool: Uuid, due_at: DateTime<Utc>) -> anyhow::Result<Run> {
-        loop {
-            if let Some(slot) = self.store.slot(policy, pool, due_at).await?
-                && let Some(run) = slot.run.filter(|_| slot.outcome.is_some())
-            {
-                return Ok(self.store.run(run).await?);
-            }
-            self.clock.sleep(Duration::from_millis(300)).await;
         }
     }
 
@@ -164,50 +196,78 @@ impl Asker {
     ///
     /// # Errors
     /// When it did not end well.
-    pub(super) async fn done(self, well: bool) -> anyhow::Result<ExitCode> {
-        if let Some(Hosted { handle, task }) = self.hosted {
+    pub(super) async fn done(self) -> anyhow::Result<()> {
+        if let Asker::Hosted(Hosted { handle, task, .. }) = self {
             handle.stop();
             task.await??;
         }
-        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(())
     }
+}
 
-    /// The VMs that a person named, by uuid or name, as the history or the pool knows them.
-    ///
-    /// # Errors
-    /// When one is unknown.
-    pub(super) async fn vms(&self, names: &[String]) -> anyhow::Result<Vec<Uuid>> {
-        let mut found = Vec::new();
-        for name in names {
-            if let Ok(uuid) = name.parse::<Uuid>() {
-                found.push(uuid);
-                continue;
-            }
-            let known = self.store.find_vms(name).await?;
-            let hosted = self.hosted.iter().flat_map(|hosted| hosted.handle.sites().borrow().clone());
-            let mut uuids: Vec<Uuid> = known.iter().map(|vm| vm.uuid).collect();
-            for site in hosted {
-                let tables = site.inventory.read();
-                let named =
-                    tables.all::<crate::xenapi::records::Vm>().filter(|(_, vm)| vm.is_plain() && *vm.name_label == **name);
-                uuids.extend(named.map(|(_, vm)| vm.uuid.get()));
-            }
-            uuids.sort_unstable();
-            uuids.dedup();
-            match uuids.as_slice() {
-                [one] => found.push(*one),
-                [] => {
-                    return Err(Exit::usage(format!(
-                        "no VM is known by the name {name}; give its uuid (`xe vm-list name-label=...`)"
-                    ))
-                    .into());
-                }
-                several => {
-                    let list: Vec<String> = several.iter().map(ToString::to_string).collect();
-                    return Err(Exit::usage(format!("several VMs are called {name}: {}; give the uuid", list.join(", "))).into());
-                }
-            }
+/// Asks, prints the answer as it comes, and makes an exit code of its end.
+///
+/// # Errors
+/// When nobody can be asked, or the request is refused.
+pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
+    let mut asker = asking.asker().await?;
+    asker.ask(ask).await?;
+    let end = listen(&mut asker).await;
+    asker.done().await?;
+    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same, but only of a service that runs.
+///
+/// # Errors
+/// When there is none, or the request is refused.
+pub(super) async fn carry_out_at_the_service(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
+    let mut asker = asking.service().await?;
+    asker.ask(ask).await?;
+    Ok(if listen(&mut asker).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks for what programs read.
+///
+/// # Errors
+/// When the request is refused.
+pub(super) async fn data(asker: &mut Asker, ask: Ask) -> anyhow::Result<Value> {
+    asker.ask(ask).await?;
+    let mut found = Value::Null;
+    loop {
+        match asker.next().await? {
+            Said::Data(data) => found = data,
+            Said::End { .. } => return Ok(found),
+            Said::Error { code, text } => return Err(refused(&code, text)),
+            Said::Say(_) | Said::Progress { .. } | Said::Alive {} => {}
         }
-        Ok(found)
     }
+}
+
+/// Prints an answer to its end. True if all could be done.
+async fn listen(asker: &mut Asker) -> anyhow::Result<bool> {
+    loop {
+        match asker.next().await? {
+            Said::Say(line) => say!("{line}"),
+            Said::Progress { done, of } => tracing::info!("{done} of {of} jobs have ended"),
+            Said::Data(_) | Said::Alive {} => {}
+            Said::End { failed, .. } => return Ok(!failed),
+            Said::Error { code, text } => return Err(refused(&code, text)),
+        }
+    }
+}
+
+/// A refusal as an error, with the exit code that its kind has.
+fn refused(code: &str, text: String) -> anyhow::Error {
+    let code = match code {
+        "not-found" | "usage" | "bad-request" | "unknown-verb" => 2,
+        "configuration" => WRONG_CONFIGURATION,
+        _ => 1,
+    };
+    Exit { code, text }.into()
+}
+
+/// Who asks: behind `sudo` the person, not root.
+fn person() -> Option<String> {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok().filter(|name| !name.is_empty())
 }

@@ -99,7 +99,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Simulated weeks pass in a minute, so nobody looks more often than need be.
 fn unhurried(plan: &mut crate::daemon::Plan) {
     let hour = Duration::from_secs(3600);
-    plan.times = Times { chores_every: hour, requests_every: hour, look_every: hour, ..plan.times };
+    plan.times = Times { chores_every: hour, look_every: hour, ..plan.times };
     for pool in &mut plan.pools {
         pool.settings.poll = hour;
     }

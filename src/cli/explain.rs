@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::asking::Asking;
+use super::asking::{Asking, carry_out};
 use crate::daemon::Ask;
 
 /// Says which policies cover a VM and why, or whose a snapshot is, why it stays, and when it will go.
@@ -21,7 +21,5 @@ pub struct Args {
 /// # Errors
 /// When the configuration or the history cannot be used, or no pool is reached.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let reply = asker.ask(Ask::Explain { subject: args.subject }).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, Ask::Explain { subject: args.subject }).await
 }

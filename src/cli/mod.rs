@@ -4,7 +4,10 @@
 
 mod adopt;
 mod asking;
+mod cancel;
 mod check;
+mod control;
+mod coverage;
 mod daemon;
 mod demo;
 mod doctor;
@@ -13,14 +16,17 @@ mod history;
 mod lookup;
 mod next;
 mod out;
+mod pause;
 mod pin;
 mod planned;
 mod prune;
 mod reading;
+mod reload;
 mod run;
 mod show;
 mod simulator;
 mod snapshots;
+mod status;
 mod target;
 mod view;
 
@@ -44,8 +50,12 @@ struct Cli {
 enum Verb {
     /// Make snapshots of others a policy's
     Adopt(adopt::AdoptArgs),
+    /// End a run, or what is under way about a VM, before it is done
+    Cancel(cancel::Args),
     /// Read the configuration as the daemon does, and say what it means; changes nothing
     Check(check::Args),
+    /// Show what protects each VM, and whether its promise is kept
+    Coverage(coverage::Args),
     /// Take and remove snapshots as the policies say, until stopped: the service
     Daemon(daemon::Args),
     /// Show snapshots being taken and removed on a simulated pool
@@ -58,12 +68,18 @@ enum Verb {
     History(history::Args),
     /// Show when each policy fires next
     Next(next::Args),
+    /// Begin nothing about a part of the world for a while
+    Pause(pause::PauseArgs),
     /// Keep a snapshot until a date, whatever retention says
     Pin(pin::PinArgs),
     /// Remove what a policy does not keep, now
     Prune(prune::Args),
     /// Give snapshots away
     Release(adopt::ReleaseArgs),
+    /// Let the service read its configuration anew, and say what changed
+    Reload(reload::Args),
+    /// End a pause before its time
+    Resume(pause::ResumeArgs),
     /// Run a policy now
     Run(run::Args),
     /// Show everything about one run, VM or snapshot
@@ -72,6 +88,8 @@ enum Verb {
     Snapshots(snapshots::Args),
     /// Run a simulated pool, to try things on
     Simulator(simulator::Args),
+    /// Show what runs, what comes, and what is wrong
+    Status(status::Args),
     /// Let retention decide about a pinned snapshot again
     Unpin(pin::UnpinArgs),
 }
@@ -87,20 +105,26 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let runtime = runtime(&verb).context("cannot start the runtime")?;
     match verb {
         Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
+        Verb::Cancel(args) => runtime.block_on(cancel::run(args)),
         Verb::Check(args) => Ok(check::run(&args)),
+        Verb::Coverage(args) => runtime.block_on(coverage::run(args)),
         Verb::Daemon(args) => runtime.block_on(daemon::run(args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Explain(args) => runtime.block_on(explain::run(args)),
         Verb::History(args) => runtime.block_on(history::run(args)),
         Verb::Next(args) => runtime.block_on(next::run(args)),
+        Verb::Pause(args) => runtime.block_on(pause::pause(args)),
         Verb::Pin(args) => runtime.block_on(pin::pin(args)),
         Verb::Prune(args) => runtime.block_on(prune::run(args)),
         Verb::Release(args) => runtime.block_on(adopt::release(args)),
+        Verb::Reload(args) => runtime.block_on(reload::run(args)),
+        Verb::Resume(args) => runtime.block_on(pause::resume(args)),
         Verb::Run(args) => runtime.block_on(run::run(args)),
         Verb::Show(args) => runtime.block_on(show::run(args)),
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
+        Verb::Status(args) => runtime.block_on(status::run(args)),
         Verb::Unpin(args) => runtime.block_on(pin::unpin(args)),
     }
 }

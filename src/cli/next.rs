@@ -53,7 +53,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let chosen = chosen(&config, args.policy.as_deref())?;
     let lines = chosen.into_iter().flat_map(|checked| past.lines(&config, checked)).collect();
-    let coming = coming(lines, times.now, args.count.into());
+    let mut coming = coming(lines, times.now, args.count.into());
+    coming.iter_mut().for_each(|each| each.pause(&past));
     if args.reading.json() {
         print_json(times.now, &Next { slots: coming.iter().map(SlotShape::of).collect() })?;
     } else if coming.is_empty() {
@@ -91,7 +92,7 @@ struct SlotShape {
     due_at: Option<DateTime<Utc>>,
     /// The newest slot that was decided; null for all but the first of a policy and pool.
     last_due_at: Option<DateTime<Utc>>,
-    /// `runs`, `skipped-closed`, `waits`, `disabled`, `never`, or the code that a slot that is due will get.
+    /// `runs`, `skipped-closed`, `paused`, `waits`, `disabled`, `never`, or the code that a slot that is due will get.
     prospect: &'static str,
     note: Option<String>,
 }
@@ -165,6 +166,7 @@ fn note(coming: &Coming<'_>, utc: bool) -> Option<(Tone, String)> {
     let policy = coming.line.policy;
     match &coming.prospect {
         Prospect::Skipped(closure) => Some((Tone::Doubt, format!("will be skipped: {closure}"))),
+        Prospect::Paused(pause) => Some((Tone::Doubt, format!("will be skipped: {pause}"))),
         Prospect::Due(verdict, before) => {
             let others = if *before == 0 { String::new() } else { format!("; {before} before it do not run") };
             Some((Tone::Doubt, format!("the daemon has not looked yet: {verdict}{others}")))

@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use uuid::Uuid;
 
 use super::Exit;
-use super::asking::Asking;
+use super::asking::{Asking, carry_out};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::Ask;
 use crate::domain::span::Exact;
@@ -47,9 +47,7 @@ pub async fn pin(args: PinArgs) -> anyhow::Result<ExitCode> {
     if until <= now {
         return Err(Exit::usage(format!("{until} is past; name a time that is to come")).into());
     }
-    let asker = args.asking.asker().await?;
-    let reply = asker.ask(Ask::Pin { snapshot: args.snapshot, until, reason: args.reason }).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, Ask::Pin { snapshot: args.snapshot, until, reason: args.reason }).await
 }
 
 /// Unpins.
@@ -57,9 +55,7 @@ pub async fn pin(args: PinArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When no pool is reached.
 pub async fn unpin(args: UnpinArgs) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let reply = asker.ask(Ask::Unpin { snapshot: args.snapshot }).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, Ask::Unpin { snapshot: args.snapshot }).await
 }
 
 fn until(text: &str, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::asking::Asking;
+use super::asking::{Asking, carry_out};
 use crate::daemon::Ask;
 
 /// Removes what a policy's retention does not keep, without taking a snapshot first.
@@ -27,16 +27,13 @@ pub struct Args {
 /// # Errors
 /// When the configuration or the history cannot be used, or no pool is reached.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let policy = asker.policy(&args.policy)?;
+    let policy = args.policy;
     let ask = if args.dry_run {
         Ask::Preview { policy, vms: Vec::new(), prune: true }
     } else if args.approve {
-        let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "somebody".to_owned());
-        Ask::Approve { policy, by }
+        Ask::Approve { policy }
     } else {
         Ask::Prune { policy }
     };
-    let reply = asker.ask(ask).await?;
-    asker.done(!reply.failed).await
+    carry_out(&args.asking, ask).await
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::asking::Asking;
+use super::asking::{Asking, carry_out};
 use crate::daemon::Ask;
 
 /// Runs a policy now, outside its schedule, and waits for the end. Windows and spread do not count; retention does.
@@ -18,6 +18,9 @@ pub struct Args {
     /// Only say what would be taken and removed
     #[arg(long)]
     dry_run: bool,
+    /// Do not wait for the end: the service goes on with it. Where none runs, there is waiting all the same
+    #[arg(long, conflicts_with = "dry_run")]
+    no_wait: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -27,13 +30,8 @@ pub struct Args {
 /// # Errors
 /// When the configuration or the history cannot be used, or no pool is reached.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let asker = args.asking.asker().await?;
-    let (policy, vms) = (asker.policy(&args.policy)?, asker.vms(&args.vms).await?);
-    if args.dry_run {
-        let reply = asker.ask(Ask::Preview { policy, vms, prune: false }).await?;
-        return asker.done(!reply.failed).await;
-    }
-    let reply = asker.ask(Ask::Run { policy, vms }).await?;
-    let well = asker.follow(&reply.slots).await?;
-    asker.done(well && !reply.failed).await
+    let (policy, vms) = (args.policy, args.vms);
+    let ask =
+        if args.dry_run { Ask::Preview { policy, vms, prune: false } } else { Ask::Run { policy, vms, wait: !args.no_wait } };
+    carry_out(&args.asking, ask).await
 }

@@ -67,6 +67,12 @@ impl Loading {
         Ok(main.pools.into_iter().map(|pool| pool.config).collect())
     }
 
+    /// The control socket alone, as far as the main file can be read.
+    pub fn socket(mut self, path: &Path) -> PathBuf {
+        let id = self.open(path);
+        self.main(id, path, false).daemon.socket
+    }
+
     /// The same as `files` from texts.
     pub fn texts(mut self, main: (&str, &str), policies: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
         let path = Path::new(main.0);
@@ -118,7 +124,7 @@ impl Loading {
         let (findings, mut fields) = (&mut self.findings, Fields::new(&self.trees[at].1));
         let installation = settings::installation(&mut fields, needed, findings);
         let folder = settings::folder(&mut fields, base, findings);
-        let daemon = settings::daemon(&mut fields, findings);
+        let daemon = settings::daemon(&mut fields, base, findings);
         let store = settings::store(&mut fields, base, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);

@@ -103,6 +103,12 @@ impl Config {
         load::Loading::new(now).pools(path)
     }
 
+    /// The control socket that the main file names, whatever else is wrong with it: a service that runs goes on with the files of
+    /// before, and is asked there. The default if that cannot be read.
+    pub fn socket(path: &Path, now: DateTime<Utc>) -> PathBuf {
+        load::Loading::new(now).socket(path)
+    }
+
     /// The policy of this id or name.
     pub fn policy(&self, word: &str) -> Option<&CheckedPolicy> {
         let by_id = self.policies.iter().find(|checked| checked.policy.id.as_str() == word);

@@ -21,6 +21,10 @@ pub struct DaemonConfig {
     pub reconcile_interval: Exact,
     /// `pool.sync_database` is called at most this often; runs share a call.
     pub sync_interval: Exact,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The group whose members may ask at it; none: only root and the service's user.
+    pub socket_group: Option<String>,
 }
 
 /// How much is done at once, in all policies together.
@@ -63,6 +67,8 @@ impl Default for DaemonConfig {
             drain_grace: Exact::seconds(60),
             reconcile_interval: Exact::seconds(600),
             sync_interval: Exact::seconds(60),
+            socket: PathBuf::from("/run/xensnap/control.sock"),
+            socket_group: None,
         }
     }
 }
@@ -72,6 +78,9 @@ impl Default for StoreConfig {
         Self { path: PathBuf::from("/var/lib/xensnap/history.sqlite"), keep: CalendarSpan::days(400) }
     }
 }
+
+/// What the system has room for, less the ending of the name under which a socket is made.
+const LONGEST_SOCKET: usize = 100;
 
 /// The folder of policies, beside the file.
 pub(super) const POLICIES: &str = "policies.d";
@@ -97,7 +106,7 @@ pub(super) fn folder(fields: &mut Fields<'_>, base: &Path, findings: &mut Findin
 }
 
 /// Reads `[daemon]`.
-pub(super) fn daemon(fields: &mut Fields<'_>, findings: &mut Findings) -> DaemonConfig {
+pub(super) fn daemon(fields: &mut Fields<'_>, base: &Path, findings: &mut Findings) -> DaemonConfig {
     let mut daemon = DaemonConfig::default();
     let Some(mut fields) = fields.table("daemon", findings) else { return daemon };
     let bounds = [
@@ -114,9 +123,29 @@ pub(super) fn daemon(fields: &mut Fields<'_>, findings: &mut Findings) -> Daemon
             findings.error(written.place, format!("`{key}` is out of range"), format!("write {from} to {to}"));
         }
     }
+    socket(&mut fields, base, &mut daemon, findings);
     limits(&mut fields, &mut daemon.limits, findings);
     fields.finish(findings);
     daemon
+}
+
+fn socket(fields: &mut Fields<'_>, base: &Path, daemon: &mut DaemonConfig, findings: &mut Findings) {
+    if let Some(path) = fields.text("socket", findings) {
+        let socket = base.join(path.value);
+        if path.value.is_empty() || path.value.ends_with('/') || path.value.contains('\0') {
+            findings.error(path.place, "this is no path of a socket", "write socket = \"/run/xensnap/control.sock\"");
+        } else if socket.as_os_str().len() > LONGEST_SOCKET {
+            let help = format!("the system takes {LONGEST_SOCKET} bytes at most; write socket = \"/run/xensnap/control.sock\"");
+            findings.error(path.place, "the path of the socket is too long", help);
+        }
+        daemon.socket = socket;
+    }
+    if let Some(group) = fields.text("socket_group", findings) {
+        if group.value.contains(['\0', ':', '\n']) {
+            findings.error(group.place, "this is no name of a group", "write for example socket_group = \"backup\"");
+        }
+        daemon.socket_group = Some(group.value.to_owned()).filter(|group| !group.is_empty());
+    }
 }
 
 fn limits(fields: &mut Fields<'_>, limits: &mut DaemonLimits, findings: &mut Findings) {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::plan::Plan;
 use super::runs::Runs;
 use crate::domain::id::PolicyId;
+use crate::domain::pause::Work;
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::uninstall::Queue;
@@ -28,6 +29,7 @@ pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, 
         let known: BTreeSet<String> = plan.ids().map(ToString::to_string).collect();
         aftermath::tidy(worker, site, &known).await?;
     }
+    site.wishes.forget(&site.store, site.now()).await?;
     forget(&site.store, plan, site.now()).await
 }
 
@@ -57,6 +59,9 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
         {
             continue;
         }
+        if is_paused(site, &removal).await? {
+            continue;
+        }
         let queue = queue_of(site, plan, &removal).await?;
         let claim = aftermath::claim_on(site, removal.snapshot).await?;
         uninstall::carry_out_as(worker, site, &removal, &queue, claim).await?;
@@ -74,6 +79,19 @@ async fn queue_of(site: &SharedSite, plan: &Plan, removal: &Removal) -> Result<Q
     let known = policy.as_ref().and_then(|policy| plan.policy(policy));
     let id = policy.and_then(|policy| policy.parse().ok());
     Ok(known.map_or_else(|| prune::queue_of(&id.unwrap_or_else(PolicyId::nobody)), |policy| prune::queue(policy)))
+}
+
+/// True while a person wants that nothing is done about what a removal touches.
+async fn is_paused(site: &SharedSite, removal: &Removal) -> Result<bool> {
+    let row = match removal.snapshot_row {
+        Some(row) => Some(site.store.snapshot(row).await?),
+        None => None,
+    };
+    let policy = row.as_ref().and_then(|row| row.policy.parse().ok()).unwrap_or_else(PolicyId::nobody);
+    let srs: Vec<Uuid> = row.iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
+    let vm = row.map_or_else(Uuid::nil, |row| row.vm_uuid);
+    let work = Work { policy: &policy, pool: removal.pool, vm, srs: &srs, host: None };
+    Ok(site.wishes.paused(&work, site.now()).is_some())
 }
 
 /// What no run makes durable any more: removals of runs that are over, and of none.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Daemon;
 use super::chores;
 use super::plan::{Plan, PlannedPool};
+use super::reach::{Phase, Reaches};
 use super::runs::{Runs, Start};
 use crate::clock::SharedClock;
 use crate::domain::id::PoolUuid;
@@ -21,8 +22,10 @@ use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site};
+use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{Member, PoolSeen, Run, Store};
+use crate::xenapi::inventory::Follows;
 use crate::xenapi::records::Host;
 use crate::xenapi::types::Ref;
 use crate::xenapi::{Incarnation, Pool, error};
@@ -43,12 +46,15 @@ pub(super) struct Keeper {
     stop: CancellationToken,
     arrive: mpsc::Sender<SharedSite>,
     sites: watch::Sender<Vec<SharedSite>>,
+    wishes: Arc<Wishes>,
+    reaches: Reaches,
 }
 
 enum News {
     Stop,
     Server,
     Untrusted,
+    Shown,
     Chores,
 }
 
@@ -63,13 +69,17 @@ impl Keeper {
             stop: daemon.stop.clone(),
             arrive,
             sites: daemon.sites.clone(),
+            wishes: Arc::clone(&daemon.wishes),
+            reaches: daemon.desk.reaches.clone(),
         }
     }
 
     pub(super) async fn run(self) -> Result<()> {
         let mut worker = Worker::new(&self.clock);
+        self.stands(Phase::Connecting, None);
         let Some((site, incarnation)) = self.reach(&mut worker).await? else { return Ok(()) };
         let site = Arc::new(site);
+        self.stands(Phase::Comparing, None);
         let doubt = self.doubt(&site, &incarnation).await?;
         let findings = reconcile::compare(&mut worker, &site, doubt).await?;
         self.seen(&site, &incarnation).await?;
@@ -79,10 +89,15 @@ impl Keeper {
             sites.retain(|known| known.name() != site.name());
             sites.push(Arc::clone(&site));
         });
+        self.stands(Phase::Connected, None);
         if self.arrive.send(Arc::clone(&site)).await.is_err() {
             return Ok(());
         }
         self.keep(&mut worker, &site, incarnation).await
+    }
+
+    fn stands(&self, phase: Phase, problem: Option<String>) {
+        self.reaches.set(&self.pool.settings.name, phase, problem, self.clock.now());
     }
 
     /// Connects, however long that takes. Nothing if the service stops before.
@@ -101,6 +116,7 @@ impl Keeper {
                     }
                 },
                 Some(Err(error)) => {
+                    self.stands(Phase::Unreachable, Some(error::chain(&*error)));
                     tracing::error!(pool = %self.pool.settings.name, error = %error::chain(&*error), "the pool cannot be worked with; its slots wait");
                 }
             }
@@ -141,6 +157,7 @@ impl Keeper {
             admission: Admission::new(self.pool.limits),
             pace: plan.pace,
             compared: watch::Sender::new(None),
+            wishes: Arc::clone(&self.wishes),
             said: std::sync::Mutex::default(),
         }
     }
@@ -218,6 +235,8 @@ impl Keeper {
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
         let mut incarnations = site.pool.incarnations();
         let mut compared_with = site.compared.subscribe();
+        let mut shown = site.inventory.status();
+        let mut stale = None;
         let mut compared = self.clock.elapsed();
         loop {
             let times = self.plan.borrow().times;
@@ -227,6 +246,7 @@ impl Keeper {
                     () = self.stop.cancelled() => News::Stop,
                     Ok(_) = incarnations.wait_for(|now| now.as_ref().is_some_and(|now| now.number != known.number)) => News::Server,
                     Ok(_) = compared_with.wait_for(Option::is_none) => News::Untrusted,
+                    Ok(_) = shown.wait_for(|shown| staleness(shown) != stale) => News::Shown,
                     () = sleep => News::Chores,
                 }
             };
@@ -234,6 +254,12 @@ impl Keeper {
             let (mut doubt, mut renewed) = (Doubt::None, false);
             match news {
                 News::Stop => return Ok(()),
+                News::Shown => {
+                    stale = staleness(&shown.borrow());
+                    let phase = if stale.is_some() { Phase::Unreachable } else { Phase::Connected };
+                    self.stands(phase, stale.clone());
+                    continue;
+                }
                 News::Server | News::Untrusted => {
                     let now = incarnations.borrow_and_update().clone().unwrap_or_else(|| known.clone());
                     if !now.is_same_server(&known) || matches!(news, News::Untrusted) {
@@ -261,6 +287,11 @@ impl Keeper {
             chores::do_all(worker, site, &plan, &self.runs).await?;
         }
     }
+}
+
+/// Why the pool is not seen as it is, if it is not.
+fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
+    if let Follows::Stale(why) = &shown.follows { Some(why.clone()) } else { None }
 }
 
 /// The uuid of the master's host, if the inventory shows it.

@@ -15,11 +15,16 @@
 //! | `runs` | everything that runs |
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
-//! | `requests` | what people asked for while the service runs |
+//! | `requests` | what people ask of the service, and its answers |
+//! | `report` | how the service stands, how well VMs are protected |
+//! | `control` | the socket at which they ask |
 
 mod chores;
+pub mod control;
 mod keeper;
 mod plan;
+mod reach;
+pub mod report;
 mod requests;
 mod runs;
 mod timekeeper;
@@ -27,16 +32,21 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::engine::site::SharedSite;
+use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
+use reach::Reaches;
+use report::{Trouble, Weight};
+
 pub use plan::{Assigned, Plan, PlannedPool, Times};
-pub use requests::{Ask, Reply, Request, submit};
+pub use requests::{Ask, Pausable, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
 
 /// Why the service ends, other than because it was told to.
@@ -64,6 +74,10 @@ pub struct Daemon {
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
     timekeeping: bool,
+    wishes: Arc<Wishes>,
+    desk: Desk,
+    reloads: Option<mpsc::Receiver<Reload>>,
+    listening: Option<control::Listening>,
 }
 
 impl Daemon {
@@ -88,6 +102,8 @@ impl Daemon {
         wishes(&store, &plan, &clock).await?;
         let stop = CancellationToken::new();
         let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
+        let (desk, reloads) = Desk::new(clock.now());
+        let wishes_of_people = Wishes::of(&store).await.map_err(|error| error.0)?;
         Ok(Self {
             clock,
             store,
@@ -96,7 +112,23 @@ impl Daemon {
             runs,
             sites: watch::Sender::new(Vec::new()),
             timekeeping: true,
+            wishes: Arc::new(wishes_of_people),
+            desk,
+            reloads: Some(reloads),
+            listening: None,
         })
+    }
+
+    /// Answers at this socket while it runs.
+    #[must_use]
+    pub fn listening(mut self, at: control::Listening) -> Self {
+        self.listening = Some(at);
+        self
+    }
+
+    /// Wishes to read the files anew, for whoever reads files. Each is answered; without a reader they are refused.
+    pub fn reloads(&mut self) -> Option<mpsc::Receiver<Reload>> {
+        self.reloads.take()
     }
 
     /// Answers requests only: no slot is decided, so that a verb can do its work where no service runs.
@@ -115,6 +147,8 @@ impl Daemon {
             stop: self.stop.clone(),
             runs: self.runs.clone(),
             sites: self.sites.subscribe(),
+            wishes: Arc::clone(&self.wishes),
+            desk: self.desk.clone(),
         }
     }
 
@@ -122,7 +156,8 @@ impl Daemon {
     ///
     /// # Errors
     /// When a part of it cannot go on.
-    pub async fn run(self, grace: Duration) -> Result<(), DaemonError> {
+    pub async fn run(mut self, grace: Duration) -> Result<(), DaemonError> {
+        drop(self.reloads.take());
         let parts = TaskTracker::new();
         let (failed, mut failures) = mpsc::channel(4);
         let (arrive, arrivals) = mpsc::channel(16);
@@ -141,7 +176,9 @@ impl Daemon {
                 tokio::select! { () = stop.cancelled() => (), () = async { while arrivals.recv().await.is_some() {} } => () }
             });
         }
-        self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
+        if let Some(listening) = self.listening.take() {
+            self.part(&parts, &failed, "control socket", control::serve(listening, self.handle()));
+        }
         parts.close();
         let outcome = tokio::select! {
             () = self.stop.cancelled() => Ok(()),
@@ -189,12 +226,45 @@ impl Daemon {
         for site in sites {
             worker.wait(site.pool.logout()).await;
         }
+        self.desk.asked.close();
         let late = self.clock.sleep(Duration::from_secs(10));
+        let rest = async {
+            parts.wait().await;
+            self.desk.asked.wait().await;
+        };
         worker
             .wait(async {
-                tokio::select! { () = parts.wait() => (), () = late => () }
+                tokio::select! { () = rest => (), () = late => () }
             })
             .await;
+    }
+}
+
+/// Where requests are worked on.
+#[derive(Clone)]
+struct Desk {
+    /// What changes something is done one after another.
+    turn: Arc<Mutex<()>>,
+    /// What is being answered.
+    asked: TaskTracker,
+    reloads: mpsc::Sender<Reload>,
+    started_at: DateTime<Utc>,
+    /// How the pools stand.
+    reaches: Reaches,
+    /// Since when the files have errors, and which, if they were found at a reload.
+    files: watch::Sender<Option<(DateTime<Utc>, String)>>,
+}
+
+impl Desk {
+    fn new(now: DateTime<Utc>) -> (Self, mpsc::Receiver<Reload>) {
+        let (reloads, wishes) = mpsc::channel(1);
+        let (reaches, files) = (Reaches::default(), watch::Sender::new(None));
+        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads, started_at: now, reaches, files }, wishes)
+    }
+
+    fn files_trouble(&self) -> Option<Trouble> {
+        let (since, text) = self.files.borrow().clone()?;
+        Some(Trouble { weight: Weight::Warning, code: "configuration".to_owned(), since, pool: None, policy: None, text })
     }
 }
 
@@ -207,9 +277,19 @@ pub struct Handle {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Receiver<Vec<SharedSite>>,
+    wishes: Arc<Wishes>,
+    desk: Desk,
 }
 
 impl Handle {
+    /// Asks something of it, as `by`. The answer comes piece by piece; whoever stops to listen does not stop what was begun.
+    pub fn ask(&self, ask: Ask, by: String) -> mpsc::UnboundedReceiver<Said> {
+        let (reply, said) = requests::Reply::new();
+        let (handle, worker) = (self.clone(), Worker::new(&self.clock));
+        self.desk.asked.spawn(async move { requests::answer(worker, &handle, ask, &by, reply).await });
+        said
+    }
+
     /// Asks it to stop. Idempotent.
     pub fn stop(&self) {
         self.stop.cancel();
@@ -225,6 +305,15 @@ impl Handle {
         let changes = self.store.see_policies(plan.seen(), self.clock.now()).await?;
         self.plan.send_replace(Arc::new(plan));
         Ok(changes)
+    }
+
+    /// The files have errors, so that they are not in force; or have none any more.
+    pub fn files_are_wrong(&self, errors: Option<String>) {
+        let now = self.clock.now();
+        self.desk.files.send_modify(|known| {
+            let since = known.as_ref().map_or(now, |(since, _)| *since);
+            *known = errors.map(|errors| (since, errors));
+        });
     }
 
     /// The pools that were reached.

@@ -60,8 +60,6 @@ pub struct Times {
     pub compare_every: Duration,
     /// Removals that wait, pins that are over and late jobs are looked at this often.
     pub chores_every: Duration,
-    /// Requests of people are looked for this often.
-    pub requests_every: Duration,
     /// The longest sleep of the timekeeper: a wall clock that steps is noticed after this at the latest.
     pub look_every: Duration,
     /// How long the history keeps what is over; for ever if nothing is said.
@@ -75,7 +73,6 @@ impl Default for Times {
         Self {
             compare_every: Duration::from_secs(3600),
             chores_every: Duration::from_secs(60),
-            requests_every: Duration::from_secs(2),
             look_every: Duration::from_secs(30),
             keep_history: None,
             synchronise_every: Duration::from_secs(60),

@@ -47,6 +47,8 @@ struct Inner {
     running: Mutex<HashMap<Key, Running>>,
     /// How many run, for whoever waits until none does.
     count: watch::Sender<usize>,
+    /// Counts the runs that were left, for whoever waits for one of them.
+    changes: watch::Sender<u64>,
 }
 
 /// What is to be run.
@@ -60,8 +62,8 @@ pub enum Start {
 
 impl Runs {
     pub(super) fn new(store: Store, clock: SharedClock, stop: CancellationToken) -> Self {
-        let count = watch::Sender::new(0);
-        Self { inner: Arc::new(Inner { store, clock, stop, running: Mutex::default(), count }) }
+        let (count, changes) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { inner: Arc::new(Inner { store, clock, stop, running: Mutex::default(), count, changes }) }
     }
 
     /// The slot whose run works for this policy on this pool.
@@ -83,6 +85,11 @@ impl Runs {
     pub async fn rest(&self) {
         let mut count = self.inner.count.subscribe();
         let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    /// Tells when a run has ended or was left.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Begins to drive a run, in a task of its own; after the one that works for this policy on this pool, if one does.
@@ -112,6 +119,7 @@ impl Drop for Entry {
         if let Some(next) = self.inner.leave(&self.key) {
             next.spawn();
         }
+        self.inner.changes.send_modify(|changes| *changes += 1);
     }
 }
 

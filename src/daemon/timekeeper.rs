@@ -19,10 +19,12 @@ use super::plan::Plan;
 use super::runs::{Runs, Start};
 use crate::clock::SharedClock;
 use crate::domain::id::{PolicyId, PoolUuid};
+use crate::domain::pause::{self, Pause};
 use crate::domain::policy::Policy;
 use crate::domain::schedule::{Decision, Missed, Progress, Skipped, Verdict};
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
+use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{Claim, NewSlot, Origin, SlotState, Store};
 
@@ -38,6 +40,7 @@ pub(super) struct Timekeeper {
     plan: watch::Receiver<Arc<Plan>>,
     arrivals: mpsc::Receiver<SharedSite>,
     runs: Runs,
+    wishes: Arc<Wishes>,
     stop: CancellationToken,
     sites: Vec<SharedSite>,
     lines: HashMap<Key, Line>,
@@ -61,6 +64,24 @@ struct Due {
     runs: bool,
 }
 
+impl Due {
+    /// What is paused does not run, whatever was decided.
+    fn unless_paused(mut self, pauses: &[Pause], now: DateTime<Utc>) -> Self {
+        let (policy_and_pool, due_at) = ((&self.key.0, self.key.1.0), self.slot.due_at);
+        if !self.runs && self.slot.state != SlotState::Missed {
+            return self;
+        }
+        let looked_at = if self.runs { now } else { due_at };
+        if let Some(paused) = pause::of_slot(pauses, policy_and_pool, due_at, looked_at) {
+            self.slot.state = SlotState::Skipped;
+            "paused".clone_into(&mut self.slot.reason);
+            self.slot.detail = paused.to_string();
+            self.runs = false;
+        }
+        self
+    }
+}
+
 impl Timekeeper {
     pub(super) fn new(daemon: &Daemon, arrivals: mpsc::Receiver<SharedSite>) -> Self {
         Self {
@@ -69,6 +90,7 @@ impl Timekeeper {
             plan: daemon.plan.subscribe(),
             arrivals,
             runs: daemon.runs.clone(),
+            wishes: Arc::clone(&daemon.wishes),
             stop: daemon.stop.clone(),
             sites: Vec::new(),
             lines: HashMap::new(),
@@ -156,6 +178,7 @@ impl Timekeeper {
     /// Takes the lines off the queue whose time has come, and what is to be decided about them.
     fn collect(&mut self) -> Vec<Due> {
         let now = self.clock.now();
+        let pauses = self.wishes.pauses();
         let mut due = Vec::new();
         while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((at, key))) = self.queue.pop() else { break };
@@ -172,10 +195,10 @@ impl Timekeeper {
                 line.wake_at = now + Duration::from_secs(60);
             }
             self.queue.push(Reverse((line.wake_at, key.clone())));
-            let slots = agenda.decisions.into_iter().map(|decision| Due {
-                slot: slot(&key, &decision, Origin::Schedule),
-                runs: decision.verdict.runs(),
-                key: key.clone(),
+            let slots = agenda.decisions.into_iter().map(|decision| {
+                let slot = slot(&key, &decision, Origin::Schedule);
+                let due = Due { slot, runs: decision.verdict.runs(), key: key.clone() };
+                due.unless_paused(&pauses, now)
             });
             due.extend(slots);
         }
@@ -208,7 +231,8 @@ impl Timekeeper {
             if let Some(running) = self.runs.running(&key.0, key.1.0).filter(|_| decision.verdict.runs()) {
                 decision.verdict = Verdict::Skipped(Skipped::Overlap { running });
             }
-            due.push(Due { slot: slot(&key, &decision, Origin::Start), runs: decision.verdict.runs(), key });
+            let start = Due { slot: slot(&key, &decision, Origin::Start), runs: decision.verdict.runs(), key };
+            due.push(start.unless_paused(&self.wishes.pauses(), now));
         }
         self.claim(&due).await
     }

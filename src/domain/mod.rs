@@ -8,6 +8,7 @@ pub mod mark;
 pub mod naming;
 pub mod nearest;
 pub mod nonce;
+pub mod pause;
 pub mod policy;
 pub mod retention;
 pub mod run;

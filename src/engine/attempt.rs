@@ -60,7 +60,10 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
     let site = &errand.site;
     let nonce = Nonce::from_bits(rand::random());
     let attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
-    let turn = worker.wait(staged.turn()).await;
+    let turn = async {
+        tokio::select! { () = errand.cancellation(job) => None, turn = staged.turn() => Some(turn) }
+    };
+    let Some(turn) = worker.wait(turn).await else { return Ok((attempt, Went::Not(cancelled()))) };
     let name = errand.policy.snapshot.name.name(&errand.subject(job, target.kind), nonce);
     let call = target.call(&name).tagged(TAG, nonce.as_str());
     let task = match worker.wait(site.pool.start(call)).await {
@@ -77,26 +80,51 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
         let _scribe = scribe;
         site.store.call_answered(attempt.id, &reference, &site.server_start(), site.now()).await
     };
-    let (answered, went) = tokio::join!(answered, finish(worker, site, task, move || drop(turn)));
+    let wish = errand.cancellation(job);
+    let (answered, went) = tokio::join!(answered, finish(worker, site, task, wish, move || drop(turn)));
     answered?;
     Ok((attempt, went))
 }
 
-/// Takes up the task of an attempt again.
-pub async fn pick_up(worker: &mut Worker, site: &Site, task: Ref<TaskRecord>) -> Went {
+/// Takes up the task of a job's attempt again.
+pub async fn pick_up(worker: &mut Worker, site: &Site, job: &Job, task: Ref<TaskRecord>) -> Went {
     let task = site.pool.pick_up(task);
-    finish(worker, site, task, || ()).await
+    finish(worker, site, task, site.wishes.cancellation(job.run, job.vm_uuid), || ()).await
 }
 
-async fn finish(worker: &mut Worker, site: &Site, task: Task<Ref<Vm>>, over: impl FnOnce() + Send) -> Went {
+/// Waits for the end, and asks the server for it if somebody wishes so; whatever the end is then, it counts.
+async fn finish(
+    worker: &mut Worker,
+    site: &Site,
+    task: Task<Ref<Vm>>,
+    wish: impl Future<Output = ()>,
+    over: impl FnOnce() + Send,
+) -> Went {
+    let reference = task.reference().clone();
     // A failed task is what tells the next life that the call failed, until that is written down.
-    match worker.wait(task.leaving_failures().finish_then(Some(site.pace.call), over)).await {
+    let ended = task.leaving_failures().finish_then(Some(site.pace.call), over);
+    let asked = async {
+        wish.await;
+        if let Err(error) = site.pool.call(calls::task::cancel(&reference)).await {
+            tracing::warn!(pool = %site.name(), %error, "the snapshot could not be cancelled; its end is waited for");
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        tokio::select! { ended = ended => Some(ended), () = asked => None }
+    };
+    match worker.wait(ended).await.unwrap_or_else(|| unreachable!("it waits for ever")) {
         Ok(snapshot) => Went::Taken(snapshot),
         Err(error) => {
             let setback = Setback::from(error);
             if setback.effect == Effect::Unknown { Went::Doubtful(setback) } else { Went::Not(setback) }
         }
     }
+}
+
+fn cancelled() -> Setback {
+    let cause = Cause::new("cancelled", "cancelled before it was its turn");
+    Setback { kind: crate::xenapi::failure::Kind::Busy, cause, effect: Effect::NeverLeft }
 }
 
 /// Writes down that the attempt took this snapshot, with the disks that belong to it. `None`: it cannot be seen, which leaves the

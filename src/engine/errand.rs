@@ -65,16 +65,41 @@ impl Errand {
         job.deadline.max(job.due_at + late).max(job.changed_at + Duration::from_secs(3600))
     }
 
+    /// Who wants that the job ends before it is done.
+    pub fn cancelled(&self, job: &Job) -> Option<String> {
+        self.site.wishes.cancelled(self.run.id, job.vm_uuid)
+    }
+
+    /// Waits until somebody wants that.
+    pub async fn cancellation(&self, job: &Job) {
+        self.site.wishes.cancellation(self.run.id, job.vm_uuid).await;
+    }
+
     /// Waits until `at`. False if the service stops before.
     pub async fn wait_until(&self, worker: &mut Worker, at: DateTime<Utc>) -> bool {
+        self.wait(worker, at, None).await
+    }
+
+    /// The same, or until somebody cancels the job.
+    pub async fn wait_with(&self, worker: &mut Worker, job: &Job, at: DateTime<Utc>) -> bool {
+        self.wait(worker, at, Some(job)).await
+    }
+
+    async fn wait(&self, worker: &mut Worker, at: DateTime<Utc>, job: Option<&Job>) -> bool {
         while let Ok(left) = (at - self.site.now()).to_std() {
-            if left.is_zero() {
+            if left.is_zero() || job.is_some_and(|job| self.cancelled(job).is_some()) {
                 break;
             }
             // The wall clock may step, so no sleep is long.
             let sleep = self.site.clock.sleep(left.min(Duration::from_secs(60)));
+            let cancelled = async {
+                match job {
+                    Some(job) => self.cancellation(job).await,
+                    None => std::future::pending().await,
+                }
+            };
             let stopped = async {
-                tokio::select! { () = self.drain.cancelled() => true, () = sleep => false }
+                tokio::select! { () = self.drain.cancelled() => true, () = cancelled => false, () = sleep => false }
             };
             if worker.wait(stopped).await {
                 return false;

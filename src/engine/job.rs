@@ -11,6 +11,7 @@ use super::worker::Worker;
 use super::{leftover, marking, prune, resolve, view};
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
+use crate::domain::pause::Work;
 use crate::domain::schedule::Admission;
 use crate::domain::snapshot::Kind;
 use crate::store::{Attempt, Cause, Job, JobState, SnapshotFilter, SnapshotState};
@@ -53,13 +54,16 @@ pub async fn settle(worker: &mut Worker, errand: &Errand, id: crate::store::JobI
 
 /// Waits for the job's time, makes sure that a snapshot can be taken, and takes it.
 async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
+    if let Some(by) = errand.cancelled(job) {
+        return end(errand, job, JobState::Cancelled, Cause::new("cancelled", format!("cancelled by {by}"))).await;
+    }
     let wake = match errand.admission(job) {
         Admission::Over(over) => return end(errand, job, JobState::Failed, over_cause(job, &over)).await,
         Admission::NotBefore(at) => Some(at),
         Admission::Now => Some(job.next_try.max(job.not_before)),
     };
     if let Some(at) = wake.filter(|at| *at > errand.site.now()) {
-        return Ok(if errand.wait_until(worker, at).await { Step::Again } else { Step::Stopped });
+        return Ok(if errand.wait_with(worker, job, at).await { Step::Again } else { Step::Stopped });
     }
     match ready(errand, job) {
         Ready::Yes { target, request, note } => {
@@ -110,14 +114,21 @@ fn ready(errand: &Errand, job: &Job) -> Ready {
         Choice::Cannot { code, text, for_now: true } => return Ready::Later(Cause::new(code, text)),
         Choice::Cannot { code, text, for_now: false } => return Ready::No(JobState::Failed, Cause::new(code, text)),
     };
-    let request = Request {
-        policy: errand.policy.id.clone(),
-        priority: errand.policy.priority,
-        srs: srs(&tables, &vm, condition.image_store.as_ref().filter(|_| kind == Kind::Memory)),
-        host: tables.get::<Vm>(&vm).and_then(|vm| tables.get::<Host>(&vm.resident_on)).map(|host| HostUuid(host.uuid.get())),
-        own: errand.policy.limits,
-    };
+    let srs = srs(&tables, &vm, condition.image_store.as_ref().filter(|_| kind == Kind::Memory));
+    let host = tables.get::<Vm>(&vm).and_then(|vm| tables.get::<Host>(&vm.resident_on)).map(|host| HostUuid(host.uuid.get()));
+    if let Some(paused) = paused(errand, job, &srs, host) {
+        return Ready::No(JobState::Skipped, Cause::new("paused", paused));
+    }
+    let request =
+        Request { policy: errand.policy.id.clone(), priority: errand.policy.priority, srs, host, own: errand.policy.limits };
     Ready::Yes { target: Target { vm, kind, left_out }, request, note }
+}
+
+/// The pause that keeps the job from being begun.
+fn paused(errand: &Errand, job: &Job, srs: &[SrUuid], host: Option<HostUuid>) -> Option<String> {
+    let srs: Vec<uuid::Uuid> = srs.iter().map(|sr| sr.0).collect();
+    let (policy, pool, vm, host) = (&errand.policy.id, errand.site.uuid.0, job.vm_uuid, host.map(|host| host.0));
+    errand.site.wishes.paused(&Work { policy, pool, vm, srs: &srs, host }, errand.site.now())
 }
 
 /// The storage that a snapshot works on: that of the disks, and that of the memory image.
@@ -133,9 +144,16 @@ fn srs(tables: &crate::xenapi::inventory::Tables, vm: &Ref<Vm>, image: Option<&I
 async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, request: Request) -> Result<Step> {
     let staged = errand.site.admission.stage(request);
     let staged = async {
-        tokio::select! { () = errand.drain.cancelled() => None, staged = staged => Some(staged) }
+        tokio::select! {
+            () = errand.drain.cancelled() => Err(Step::Stopped),
+            () = errand.cancellation(job) => Err(Step::Again),
+            staged = staged => Ok(staged),
+        }
     };
-    let Some(staged) = worker.wait(staged).await else { return Ok(Step::Stopped) };
+    let staged = match worker.wait(staged).await {
+        Ok(staged) => staged,
+        Err(step) => return Ok(step),
+    };
     if matches!(errand.admission(job), Admission::Over(_)) {
         return Ok(Step::Again);
     }
@@ -197,6 +215,10 @@ async fn refused(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Atte
     attempt::ended(worker, &errand.site, job, attempt.id, setback, next).await?;
     if setback.effect == Effect::Refused {
         leftover::clear(worker, &errand.site, job, attempt, &prune::queue(&errand.policy)).await?;
+    }
+    // Somebody wanted that: the job ends as it is looked at again.
+    if errand.cancelled(job).is_some() {
+        return Ok(Step::Again);
     }
     if setback.may_pass() || setback.effect == Effect::NeverLeft && setback.kind == failure::Kind::Ambiguous {
         return Ok(Step::Again);

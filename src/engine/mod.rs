@@ -46,4 +46,5 @@ pub mod selecting;
 pub mod site;
 pub mod uninstall;
 pub mod view;
+pub mod wishes;
 pub mod worker;

@@ -51,7 +51,7 @@ async fn look_once(worker: &mut Worker, site: &Site, job: &Job, nonce: Nonce) ->
     }
     let tasks = worker.wait(site.pool.find_by_tag(TAG, nonce.as_str())).await?;
     if let Some(task) = tasks.into_iter().next() {
-        match attempt::pick_up(worker, site, task.reference).await {
+        match attempt::pick_up(worker, site, job, task.reference).await {
             // The task went while it was watched: the snapshot tells.
             Went::Doubtful(_) => {}
             went => return Ok(Some(went)),

@@ -288,6 +288,7 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
         cause = Some(failed);
     }
     let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
+    errand.site.wishes.settled(store, run.id).await?;
     say(errand, &run);
     Ok(run)
 }
@@ -304,9 +305,12 @@ async fn after_failure(errand: &Errand, job: &Job) -> Result<Option<Cause>> {
 fn outcome(errand: &Errand, jobs: &[Job]) -> Outcome {
     let count = |state: JobState| jobs.iter().filter(|job| job.state == state).count();
     let (done, failed) = (count(JobState::Done), count(JobState::Failed) + count(JobState::Unresolved));
+    let cancelled = jobs.iter().any(|job| errand.cancelled(job).is_some() && job.state == JobState::Cancelled);
     match (done, failed) {
         _ if errand.run.observe => Outcome::Observed,
         _ if jobs.is_empty() => Outcome::Empty,
+        (0, 0) if cancelled => Outcome::Cancelled,
+        (_, 0) if cancelled => Outcome::Partial,
         (_, 0) => Outcome::Succeeded,
         (0, _) => Outcome::Failed,
         _ => Outcome::Partial,

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::admission::Admission;
 use super::barrier::Barrier;
+use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
@@ -93,6 +94,8 @@ pub struct Site {
     /// With which life of the server the history agrees; nothing while they have not been compared since the server may have
     /// forgotten something: then nothing is removed.
     pub compared: watch::Sender<Option<Incarnation>>,
+    /// What people want of the work: pauses, cancellations.
+    pub wishes: Arc<Wishes>,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }

@@ -134,3 +134,157 @@ States:
 
 "#]]);
 }
+
+#[test]
+fn status_explains_itself() {
+    xensnap(100).args(["status", "--help"]).assert().success().stdout_eq(str![[r#"
+Show what runs, what comes, and what is wrong
+
+Usage: xensnap status [OPTIONS]
+
+Options:
+      --check            One line for a monitoring system, with its exit codes
+      --watch            Look again every two seconds, until interrupted
+      --json             Print one JSON object for programs (docs/JSON.md)
+      --utc              Show times in UTC
+      --config <FILE>    The main file, which says where the service's socket and the history are
+                         [default: /etc/xensnap/xensnap.toml]
+      --socket <SOCKET>  The service's socket, whatever the main file says
+  -v, --verbose...       Say more on standard error (twice: details). XENSNAP_LOG overrides it
+  -h, --help             Print help
+
+Exit codes: 0 a service answers, 1 none does, and the history was read instead.
+With --check: 0 all is well, 1 somebody should look, 2 a promise is broken or no service answers, 3
+it cannot be told.
+
+What is wrong stays in the list until something puts it right: a failed run until the next of that
+policy and pool succeeds.
+
+"#]]);
+}
+
+#[test]
+fn coverage_explains_itself() {
+    xensnap(100).args(["coverage", "--help"]).assert().success().stdout_eq(str![[r#"
+Show what protects each VM, and whether its promise is kept
+
+Usage: xensnap coverage [OPTIONS]
+
+Options:
+      --gaps             Only VMs whose promise is broken, or that nobody protects
+      --json             Print one JSON object for programs (docs/JSON.md)
+      --utc              Show times in UTC
+      --config <FILE>    The main file, which says where the service's socket and the history are
+                         [default: /etc/xensnap/xensnap.toml]
+      --socket <SOCKET>  The service's socket, whatever the main file says
+  -v, --verbose...       Say more on standard error (twice: details). XENSNAP_LOG overrides it
+  -h, --help             Print help
+
+A snapshot is good once it is marked, on the disk of the pool's database, and to be seen in the
+pool.
+The promise (RPO) of a policy is the longest time between two of its slots, and a quarter of it, an
+hour at least, for the run itself.
+
+Exit codes: 0 all promises are kept, 1 one is broken.
+
+"#]]);
+}
+
+#[test]
+fn pause_explains_itself() {
+    xensnap(100).args(["pause", "--help"]).assert().success().stdout_eq(str![[r#"
+Begin nothing about a part of the world for a while
+
+Usage: xensnap pause [OPTIONS] <KIND> [NAME]
+
+Arguments:
+  <KIND>
+          What kind of thing
+
+          Possible values:
+          - all:    Everything
+          - policy: A policy, by id or name
+          - pool:   A pool, by its configured name or uuid
+          - sr:     What touches a storage repository, by name or uuid
+          - host:   The VMs that are on a host, by name or uuid
+          - vm:     A VM, by name or uuid
+
+  [NAME]
+          Which one; nothing with `all`
+
+Options:
+      --until <TIME>
+          Until when: 18:00, 2027-01-31, "2027-01-31 06:00", an instant with its zone, or 4h from
+          now [default: until it is resumed]
+
+      --reason <TEXT>
+          Why, for whoever wonders
+
+      --config <FILE>
+          The main file, which says where the service's socket and the history are
+          
+          [default: /etc/xensnap/xensnap.toml]
+
+      --socket <SOCKET>
+          The service's socket, whatever the main file says
+
+  -v, --verbose...
+          Say more on standard error (twice: details). XENSNAP_LOG overrides it
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+Examples:
+  xensnap pause host xen1 --until 18:00 --reason "new memory"
+  xensnap pause sr san-2 --until 4h
+  xensnap pause all --until 2027-01-02
+
+"#]]);
+}
+
+#[test]
+fn cancel_explains_itself() {
+    xensnap(100).args(["cancel", "--help"]).assert().success().stdout_eq(str![[r#"
+End a run, or what is under way about a VM, before it is done
+
+Usage: xensnap cancel [OPTIONS] <RUN|VM>
+
+Arguments:
+  <RUN|VM>  The number of a run, or a VM by name or uuid
+
+Options:
+      --config <FILE>    The main file, which says where the service's socket and the history are
+                         [default: /etc/xensnap/xensnap.toml]
+      --socket <SOCKET>  The service's socket, whatever the main file says
+  -v, --verbose...       Say more on standard error (twice: details). XENSNAP_LOG overrides it
+  -h, --help             Print help
+
+Examples:
+  xensnap cancel 412          the run that `xensnap status` shows as 412
+  xensnap cancel db-01        whatever is under way about this VM
+
+"#]]);
+}
+
+#[test]
+fn reload_explains_itself() {
+    xensnap(100).args(["reload", "--help"]).assert().success().stdout_eq(str![[r#"
+Let the service read its configuration anew, and say what changed
+
+Usage: xensnap reload [OPTIONS]
+
+Options:
+      --config <FILE>    The main file, which says where the service's socket and the history are
+                         [default: /etc/xensnap/xensnap.toml]
+      --socket <SOCKET>  The service's socket, whatever the main file says
+  -v, --verbose...       Say more on standard error (twice: details). XENSNAP_LOG overrides it
+  -h, --help             Print help
+
+Exit codes: 0 the files are in force, 78 they have errors and those of before stay in force, 1
+nobody answers.
+
+What is read anew: policies and templates. Pools, passwords, the history and the socket are read
+when the service starts.
+
+"#]]);
+}

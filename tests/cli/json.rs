@@ -217,16 +217,21 @@ const ALL: [&str; 9] = [
 #[tokio::test]
 async fn every_object_has_its_version_and_every_member_is_described() {
     let world = World::week().await;
-    let described = include_str!("../../docs/JSON.md");
     for words in ALL {
         let output = world.configured(80, words).assert().success();
         let object: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-        assert_eq!(object["version"], 1, "{words}");
-        let mut members = BTreeSet::new();
-        collect(&object, &mut members);
-        for member in members {
-            assert!(described.contains(&format!("`{member}`")), "docs/JSON.md does not describe {member}, which {words} prints");
-        }
+        assert_described(&object, words);
+    }
+}
+
+/// It has a version, and the page tells what each of its members is.
+pub(crate) fn assert_described(object: &Value, words: &str) {
+    let described = include_str!("../../docs/JSON.md");
+    assert_eq!(object["version"], 1, "{words}");
+    let mut members = BTreeSet::new();
+    collect(object, &mut members);
+    for member in members {
+        assert!(described.contains(&format!("`{member}`")), "docs/JSON.md does not describe {member}, which {words} prints");
     }
 }
 

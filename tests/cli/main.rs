@@ -7,7 +7,10 @@ mod errors;
 mod help;
 mod history;
 mod json;
+#[path = "../scenarios/lab.rs"]
+mod lab;
 mod next;
+mod service;
 mod show;
 mod snapshots;
 mod world;

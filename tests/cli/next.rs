@@ -1,6 +1,8 @@
 //! `xensnap next`.
 
 use snapbox::str;
+use xensnap::domain::pause::{Pause, Scope};
+use xensnap::engine::wishes::Wishes;
 
 use crate::world::*;
 
@@ -79,6 +81,31 @@ Mon 2026-03-09 02:30 CET   1d13h  nightly                             tokyo
     disabled
 -                              -  old                                 tokyo
     disabled
+
+"#]]);
+}
+
+#[tokio::test]
+async fn a_slot_that_is_paused_is_told_with_who_said_so() {
+    let world = World::week().await;
+    let pause = Pause {
+        id: uuid::Uuid::nil(),
+        scope: Scope::Policy("weekly-archive-of-the-tokyo-office".parse().unwrap()),
+        name: "policy weekly-archive-of-the-tokyo-office".into(),
+        from: night(5),
+        until: Some(night(9)),
+        reason: "the tapes are moved".into(),
+        by: "alice".into(),
+    };
+    Wishes::default().pause(&world.store, pause, night(5)).await.unwrap();
+    world.configured(80, "next --policy weekly-archive-of-the-tokyo-office").assert().success().stdout_eq(str![[r#"
+NEXT                        LEFT  POLICY                              POOL
+Sun 2026-03-08 09:15 JST  12h15m  weekly-archive-of-the-tokyo-office  osaka
+    will be skipped: paused (policy weekly-archive-of-the-tokyo-office) by alice
+    until 2026-03-10 01:30 UTC: the tapes are moved
+Sun 2026-03-08 09:15 JST  12h15m  weekly-archive-of-the-tokyo-office  tokyo
+    will be skipped: paused (policy weekly-archive-of-the-tokyo-office) by alice
+    until 2026-03-10 01:30 UTC: the tapes are moved
 
 "#]]);
 }

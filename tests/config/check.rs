@@ -140,3 +140,16 @@ fn doctor_reads_pools_with_the_same_reader_and_needs_nothing_else() {
     }
     assert!(!told.contains("hunter2") && !told.contains("installation") && !told.contains("a.toml"), "{told}");
 }
+
+#[test]
+fn the_control_socket_is_known_whatever_else_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("xensnap.toml");
+    let socket = || xensnap::config::Config::socket(&main, crate::support::now());
+    let default = std::path::PathBuf::from("/run/xensnap/control.sock");
+    assert_eq!(socket(), default, "no file");
+    std::fs::write(&main, "[daemon]\nsocket = \"my.sock\"\nsync_interval = \"never\"\n[[pool]]\nname = 7\n").unwrap();
+    assert_eq!(socket(), folder.path().join("my.sock"));
+    std::fs::write(&main, "[daemon]\nsocket = \"my.sock\n").unwrap();
+    assert_eq!(socket(), default, "it is no TOML");
+}

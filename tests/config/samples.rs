@@ -30,9 +30,19 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
     let expected = (DaemonConfig::default(), StoreConfig::default(), 0);
     assert_eq!(defaults("installation = \"backup-1\""), expected);
     assert_eq!(defaults(&written_out()), expected);
-    for key in
-        ["policies", "drain_grace", "reconcile_interval", "sync_interval", "per_sr", "per_host", "per_pool", "path", "keep"]
-    {
+    for key in [
+        "policies",
+        "drain_grace",
+        "reconcile_interval",
+        "sync_interval",
+        "socket",
+        "socket_group",
+        "per_sr",
+        "per_host",
+        "per_pool",
+        "path",
+        "keep",
+    ] {
         assert!(written_out().lines().any(|line| line.starts_with(&format!("{key} = "))), "{key} is not shown");
     }
 }
@@ -45,7 +55,7 @@ fn each_default_of_the_main_file_counts_when_it_is_changed() {
         }
         let (key, _) = line.split_once(" = ").unwrap();
         let other = match key {
-            "path" => "\"/other\"",
+            "path" | "socket" => "\"/other\"",
             "per_sr" | "per_host" | "per_pool" => "2",
             _ => "\"59s\"",
         };

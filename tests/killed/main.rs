@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use xensnap::clock::{SharedClock, SystemClock};
+use xensnap::clock::{Clock as _, SharedClock, SystemClock};
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::simulator::Options;
 use xensnap::simulator::faults::{Action, Plan, Rule, When};
@@ -60,7 +60,7 @@ impl Service {
 
 fn main_file(folder: &Path, address: &str) {
     let text = format!(
-        "installation = \"killed\"\npolicies = \"policies.d\"\n[daemon]\nsync_interval = \"1s\"\n[store]\npath = \"history.sqlite\"\n\
+        "installation = \"killed\"\npolicies = \"policies.d\"\n[daemon]\nsync_interval = \"1s\"\nsocket = \"control.sock\"\n[store]\npath = \"history.sqlite\"\n\
          [[pool]]\nname = \"lab\"\naddresses = [\"http://{address}\"]\nusername = \"root\"\npassword = \"xensnap\"\n"
     );
     fs::write(folder.join("xensnap.toml"), text).unwrap();
@@ -168,6 +168,13 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// A life that begins within the second of the one before finds its extra slot claimed.
+async fn another_second() {
+    let second = || SystemClock::new().now().timestamp();
+    let begun = second();
+    until("the clock goes on", || second() != begun).await;
+}
+
 /// Killed at its `nth` such call, right after the effect. The first run has taken a snapshot of each VM, the second replaces them.
 async fn killed_at(method: &str, nth: u64) {
     let site = Site::new(ON_START).await;
@@ -176,12 +183,14 @@ async fn killed_at(method: &str, nth: u64) {
     first.signal("-TERM");
     assert!(first.ends().await.success());
     site.simulation.set_faults(Plan::new(0).with(Rule::on(method, Action::Cut(When::After)).nth(nth)));
+    another_second().await;
     let mut second = site.start();
     until("the call is made", || site.struck()).await;
     second.0.kill().unwrap();
     second.ends().await;
     site.simulation.set_faults(Plan::default());
     // The third life finishes the run of the second; its own slot finds that at work, and says so.
+    another_second().await;
     let third = site.start();
     site.until_runs(2).await;
     third.signal("-TERM");
@@ -206,6 +215,58 @@ async fn sigkill_after_any_of_its_calls_is_survived_by_the_next_start() {
     let moments =
         [("VM.snapshot", 2), ("VM.add_to_other_config", 2), ("pool.sync_database", 1), ("VM.destroy", 2), ("VDI.destroy", 2)];
     futures_util::future::join_all(moments.map(|(method, nth)| killed_at(method, nth))).await;
+}
+
+fn xensnap(site: &Site, words: &[&str]) -> (Option<i32>, String) {
+    let main = site.folder.path().join("xensnap.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_xensnap")).args(words).arg("--config").arg(main).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_is_answered_with_what_changed_or_with_all_that_is_wrong() {
+    let site = Site::new(ON_START).await;
+    let mut service = site.start();
+    site.until_runs(1).await;
+    assert_eq!(xensnap(&site, &["reload"]), (Some(0), "nothing changed\n1 policy is in force\n".to_owned()));
+    let other = ON_START.replace("0 0 1 1 *", "0 2 * * *").replace("last = 1", "last = 2");
+    policy_file(site.folder.path(), &other);
+    let (code, said) = xensnap(&site, &["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("policy quick changed: schedule, retention; next ") && said.contains(" 02:00 UTC\n"), "{said}");
+    policy_file(site.folder.path(), &other.replace("last = 2", "last = 0").replace("zone = \"UTC\"", "zone = \"Mars\""));
+    let (code, said) = xensnap(&site, &["reload"]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("was not reloaded, 2 errors; what was in force stays so") && said.contains("Mars"), "{said}");
+    let (code, said) = xensnap(&site, &["status", "--check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("XENSNAP WARNING - ") && said.contains("was not reloaded, 2 errors"), "{said}");
+    policy_file(site.folder.path(), &other);
+    assert_eq!(xensnap(&site, &["reload"]), (Some(0), "nothing changed\n1 policy is in force\n".to_owned()));
+    assert_eq!(xensnap(&site, &["status", "--check"]).0, Some(0));
+    service.signal("-TERM");
+    assert!(service.ends().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_service_says_that_one_runs_and_a_killed_ones_socket_is_taken_over() {
+    let site = Site::new(ON_START).await;
+    let mut first = site.start();
+    site.until_runs(1).await;
+    let (code, said) = xensnap(&site, &["daemon"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another xensnap daemon answers at "), "{said}");
+    first.0.kill().unwrap();
+    first.ends().await;
+    assert!(site.folder.path().join("control.sock").exists(), "it had no time to remove it");
+    assert_eq!(xensnap(&site, &["status", "--check"]).0, Some(2));
+    another_second().await;
+    let mut second = site.start();
+    site.until_runs(2).await;
+    assert_eq!(xensnap(&site, &["status", "--check"]).0, Some(0));
+    second.signal("-TERM");
+    assert!(second.ends().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
+use xensnap::daemon::control::Listening;
 use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
@@ -34,6 +35,9 @@ pub const NOON: &str = "2026-03-01T12:00:00Z";
 
 /// The history's file.
 pub const HISTORY: &str = "history.sqlite";
+
+/// The control socket.
+pub const SOCKET: &str = "control.sock";
 
 /// What the sessions of an installation are called at the server.
 pub fn originator(installation: &str) -> String {
@@ -94,6 +98,8 @@ pub struct Lab {
     pub pace: Pace,
     /// How often the service looks around without a reason.
     pub every: Duration,
+    /// The group whose members may ask at the control socket.
+    pub group: Option<String>,
     daemon: Option<Running>,
 }
 
@@ -140,7 +146,7 @@ impl Lab {
         let folder = folder();
         let pace = Pace::default();
         let every = Duration::from_secs(3600);
-        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, daemon: None }
+        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, group: None, daemon: None }
     }
 
     /// The same with a service that looks around only every so many hours, for scenarios of many days.
@@ -162,7 +168,7 @@ impl Lab {
         // Nothing looks more often than it must: every look costs a test some milliseconds.
         settings.poll = self.every;
         let every = self.every;
-        let times = Times { chores_every: every, requests_every: every, look_every: every, ..Times::default() };
+        let times = Times { chores_every: every, look_every: every, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
             installation: installation.parse().unwrap(),
@@ -186,7 +192,8 @@ impl Lab {
     async fn launch(&self, folder: &Path, plan: Plan) -> Running {
         let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
-        let daemon = Daemon::new(opened, plan, clock).await.unwrap();
+        let listening = Listening::at(&folder.join(SOCKET), self.group.as_deref()).unwrap();
+        let daemon = Daemon::new(opened, plan, clock).await.unwrap().listening(listening);
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
         let mut sites = handle.sites();

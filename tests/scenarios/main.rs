@@ -2,6 +2,7 @@
 //! the pool has, whatever happens meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
+mod control;
 mod crash;
 mod foreign;
 mod forgetting;
@@ -14,4 +15,5 @@ mod ownership;
 mod person;
 mod pools;
 mod slots;
+mod wishes;
 mod year;

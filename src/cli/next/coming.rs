@@ -33,6 +33,8 @@ pub(super) enum Prospect {
     Runs,
     /// It will be skipped: its time is closed.
     Skipped(Closure),
+    /// It will be skipped: it is paused.
+    Paused(String),
     /// It was due, and this is what the daemon decides once it looks. So many before it did not run either.
     Due(Verdict, usize),
     /// It was due, and waits for a window.
@@ -61,6 +63,15 @@ fn place<'a>(coming: &Coming<'a>) -> impl Ord + use<'a> {
 }
 
 impl Coming<'_> {
+    /// What would run is skipped if it is paused then.
+    pub(super) fn pause(&mut self, past: &super::past::Past) {
+        let (policy, pool) = (self.line.policy, self.line.pool);
+        let pause = self.due_at.filter(|_| self.prospect.runs()).and_then(|due_at| past.paused(policy, pool, due_at));
+        if let Some(pause) = pause {
+            self.prospect = Prospect::Paused(pause.to_string());
+        }
+    }
+
     /// The newest slot that was decided, said once for each line.
     pub(super) fn last(&self) -> Option<DateTime<Utc>> {
         self.line.progress.and_then(|progress| progress.last_claimed).filter(|_| self.first)
@@ -105,7 +116,7 @@ impl Prospect {
         match self {
             Prospect::Runs | Prospect::Waits(_) => true,
             Prospect::Due(verdict, _) => verdict.runs(),
-            Prospect::Skipped(_) | Prospect::Disabled | Prospect::Never => false,
+            Prospect::Skipped(_) | Prospect::Paused(_) | Prospect::Disabled | Prospect::Never => false,
         }
     }
 
@@ -114,6 +125,7 @@ impl Prospect {
         match self {
             Prospect::Runs => "runs",
             Prospect::Skipped(_) => "skipped-closed",
+            Prospect::Paused(_) => "paused",
             Prospect::Due(verdict, _) => verdict.code(),
             Prospect::Waits(_) => "waits",
             Prospect::Disabled => "disabled",

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::coming::Line;
 use crate::config::{CheckedPolicy, Config};
+use crate::domain::pause::{self, Pause};
+use crate::domain::policy::Policy;
 use crate::domain::schedule::Progress;
 use crate::store::{Cursor, Store};
 
@@ -16,6 +18,7 @@ pub(super) struct Past {
     pools: HashMap<String, Uuid>,
     cursors: HashMap<(String, Uuid), Cursor>,
     running: HashMap<(String, Uuid), DateTime<Utc>>,
+    pauses: Vec<Pause>,
 }
 
 impl Past {
@@ -24,7 +27,14 @@ impl Past {
         let pools = store.pools().await?.into_iter().map(|pool| (pool.name, pool.uuid)).collect();
         let cursors = store.cursors().await?.into_iter().map(|cursor| ((cursor.policy.clone(), cursor.pool), cursor)).collect();
         let running = store.unfinished_runs().await?.into_iter().map(|run| ((run.policy, run.pool), run.due_at)).collect();
-        Ok(Self { pools, cursors, running })
+        let pauses = crate::engine::wishes::pauses(store).await?;
+        Ok(Self { pools, cursors, running, pauses })
+    }
+
+    /// The pause that a slot will be skipped for, as far as is known now.
+    pub(super) fn paused(&self, policy: &Policy, pool: Option<&str>, due_at: DateTime<Utc>) -> Option<&Pause> {
+        let pool = pool.and_then(|pool| self.pools.get(pool)).copied().unwrap_or_default();
+        pause::of_slot(&self.pauses, (&policy.id, pool), due_at, due_at)
     }
 
     /// A line for each pool that the policy covers; one without a pool where the configuration has none.

@@ -16,6 +16,8 @@ pub(in crate::cli) struct Screen {
     pub(in crate::cli) width: usize,
     /// Whether colours are understood and wanted.
     pub(in crate::cli) colour: bool,
+    /// Whether it is a screen, and no file or pipe.
+    pub(in crate::cli) is_terminal: bool,
 }
 
 /// What a colour says. Nothing is said by colour alone.
@@ -44,7 +46,7 @@ impl Screen {
         let measured = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0);
         let width = variable.or_else(measured).map_or(USUAL, usize::from);
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { width: width.max(NARROWEST), colour: terminal && !unwanted }
+        Self { width: width.max(NARROWEST), colour: terminal && !unwanted, is_terminal: terminal }
     }
 
     /// The text in its colour.
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn without_colour_nothing_is_added() {
-        let plain = Screen { width: 80, colour: false };
+        let plain = Screen { width: 80, colour: false, is_terminal: false };
         assert_eq!(plain.paint(Tone::Bad, "failed"), "failed");
         let colourful = Screen { colour: true, ..plain };
         assert_eq!(colourful.paint(Tone::Bad, "failed"), "\x1b[31mfailed\x1b[0m");

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn screen(width: usize) -> Screen {
-        Screen { width, colour: false }
+        Screen { width, colour: false, is_terminal: false }
     }
 
     fn table() -> Table {

@@ -29,6 +29,14 @@ impl Times {
         self.zone == Zone::utc()
     }
 
+    /// When it will be this time of day next.
+    pub(in crate::cli) fn next_at(&self, time: NaiveTime) -> DateTime<Utc> {
+        let today = self.zone.civil(self.now).date();
+        let days = [Some(today), today.succ_opt()];
+        let instants = days.into_iter().flatten().map(|day| self.zone.instant(day.and_time(time)));
+        instants.into_iter().find(|at| *at > self.now).unwrap_or(self.now)
+    }
+
     /// A column's title with the place whose time it shows.
     pub(in crate::cli) fn title(&self, word: &str) -> String {
         let place = self.zone.name().rsplit('/').next().unwrap_or_default().replace('_', " ");

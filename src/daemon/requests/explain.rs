@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::super::Handle;
-use super::{Reply, refusal};
+use super::Reply;
 use crate::domain::mark::{self, Ownership};
 use crate::domain::policy::Policy;
 use crate::domain::retention::{Verdict, forecast};
@@ -16,21 +16,25 @@ use crate::engine::view;
 use crate::xenapi::records::Vm;
 
 /// Explains a VM or a snapshot.
-pub(super) async fn answer(handle: &Handle, sites: &[SharedSite], subject: &str) -> Result<Reply> {
-    let mut reply = Reply::default();
+pub(super) async fn answer(handle: &Handle, sites: &[SharedSite], subject: &str, reply: &mut Reply) -> Result<()> {
+    let mut found = false;
     for site in sites {
         for vm in find(site, subject) {
+            found = true;
             if is_snapshot(site, vm) {
-                explain_snapshot(handle, site, vm, &mut reply).await?;
+                explain_snapshot(handle, site, vm, reply).await?;
             } else {
-                explain_vm(handle, site, vm, &mut reply).await?;
+                explain_vm(handle, site, vm, reply).await?;
             }
         }
     }
-    Ok(if reply.lines.is_empty() { nothing(sites, subject) } else { reply })
+    if !found {
+        nothing(sites, subject, reply);
+    }
+    Ok(())
 }
 
-fn nothing(sites: &[SharedSite], subject: &str) -> Reply {
+fn nothing(sites: &[SharedSite], subject: &str, reply: &mut Reply) {
     let mut names = Vec::new();
     for site in sites {
         let tables = site.inventory.read();
@@ -38,7 +42,7 @@ fn nothing(sites: &[SharedSite], subject: &str) -> Reply {
     }
     let near = crate::domain::nearest::nearest_few(subject, names.iter().map(String::as_str), 3).join(", ");
     let hint = if near.is_empty() { String::new() } else { format!("; there is {near}") };
-    refusal(format!("no VM or snapshot in the pools is {subject}{hint}"))
+    reply.refuse("not-found", format!("no VM or snapshot in the pools is {subject}{hint}"));
 }
 
 fn find(site: &SharedSite, subject: &str) -> Vec<Uuid> {
@@ -59,15 +63,15 @@ async fn explain_vm(handle: &Handle, site: &SharedSite, vm: Uuid, reply: &mut Re
         let tables = site.inventory.read();
         let views = view::vms(&tables, (site.uuid, site.name()));
         let Some((_, view)) = views.iter().find(|(_, view)| view.uuid.0 == vm) else {
-            reply.lines.push(format!("{vm} is a template or a control domain: never selected"));
+            reply.say(format!("{vm} is a template or a control domain: never selected"));
             return Ok(());
         };
-        reply.lines.push(format!("VM {} ({vm}), pool {}", view.name, site.name()));
+        reply.say(format!("VM {} ({vm}), pool {}", view.name, site.name()));
         let applying = plan.policies.iter().filter(|assigned| assigned.applies_to(site.name()));
         applying.map(|assigned| (assigned.policy.clone(), why(&assigned.policy, view))).collect::<Vec<_>>()
     };
     for (policy, lines) in judged {
-        reply.lines.extend(lines);
+        lines.into_iter().for_each(|line| reply.say(line));
         explain_held(site, &policy, vm, None, reply).await?;
     }
     Ok(())
@@ -100,7 +104,7 @@ async fn explain_held(site: &SharedSite, policy: &Policy, vm: Uuid, only: Option
             Verdict::Keep(reasons) => format!("stays ({reasons}); goes: {}", expiry.unwrap_or_else(|| "unknown".to_owned())),
             Verdict::Remove(removal) => format!("goes with the next pruning: {removal}"),
         };
-        reply.lines.push(format!("    {due}  {}  {verdict}", decision.snapshot));
+        reply.say(format!("    {due}  {}  {verdict}", decision.snapshot));
     }
     Ok(())
 }
@@ -111,12 +115,12 @@ async fn explain_snapshot(handle: &Handle, site: &SharedSite, snapshot: Uuid, re
         let Some(record) = view::vm_of(&tables, snapshot).and_then(|vm| tables.get(&vm).cloned()) else { return Ok(()) };
         (record.name_label.to_string(), mark::verify(&site.installation, &view::facts(&tables, site.uuid, &record)))
     };
-    reply.lines.push(format!("snapshot {snapshot} \"{name}\", pool {}: {ownership}", site.name()));
+    reply.say(format!("snapshot {snapshot} \"{name}\", pool {}: {ownership}", site.name()));
     let Ownership::Ours(mark) = ownership else { return Ok(()) };
     match handle.plan().policy(mark.policy.as_str()) {
         Some(policy) => explain_held(site, policy, mark.vm.0, Some(snapshot), reply).await,
         None => {
-            reply.lines.push(format!("    policy {} is in no file any more: it stays until somebody removes it", mark.policy));
+            reply.say(format!("    policy {} is in no file any more: it stays until somebody removes it", mark.policy));
             Ok(())
         }
     }

@@ -1,66 +1,64 @@
-//! What people asked for while the service runs: verbs write a request into the history, the service answers there. The history is
-//! what both have open anyway, and whoever may write it may ask. A request is answered once, also over a restart.
+//! What people ask of the service. A question is answered at once and may be asked by whoever may read; what changes something is done
+//! one after another, and what it starts is on disk before it is acknowledged. Who asked may go away: what was begun is brought to its
+//! end all the same.
 
+mod cancel;
 mod explain;
+mod follow;
+mod names;
+mod pauses;
 mod policies;
+mod reload;
+mod reply;
 mod snapshots;
-
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::Handle;
-use crate::clock::SharedClock;
+use super::{Handle, report};
 use crate::engine::error::Result;
+use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::store::{self, Store};
-
-const ASKED: &str = "request/";
-const ANSWERED: &str = "reply/";
-
-/// Something a person asks of the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// What.
-    pub ask: Ask,
-    /// When.
-    pub at: DateTime<Utc>,
-}
+pub use pauses::Pausable;
+pub use reload::{Reload, Reloaded};
+pub use reply::{Reply, Said, Slot};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Ask {
     /// A run of a policy now, on every pool it applies to.
     Run {
-        /// The policy's id.
+        /// The policy's id or name.
         policy: String,
-        /// Only these VMs; empty for all that it selects.
-        vms: Vec<Uuid>,
+        /// Only these VMs, by name or uuid; empty for all that it selects.
+        #[serde(default)]
+        vms: Vec<String>,
+        /// Answer when the runs have ended, and tell of them until then.
+        #[serde(default)]
+        wait: bool,
     },
     /// Retention of a policy now.
     Prune {
-        /// The policy's id.
+        /// The policy's id or name.
         policy: String,
     },
     /// What a run of a policy would take and remove; nothing is done.
     Preview {
-        /// The policy's id.
+        /// The policy's id or name.
         policy: String,
-        /// Only these VMs; empty for all that it selects.
-        vms: Vec<Uuid>,
+        /// Only these VMs, by name or uuid; empty for all that it selects.
+        #[serde(default)]
+        vms: Vec<String>,
         /// Only what retention would remove now.
+        #[serde(default)]
         prune: bool,
     },
     /// Agree to the pruning that a policy waits for.
     Approve {
-        /// The policy's id.
+        /// The policy's id or name.
         policy: String,
-        /// Who agrees.
-        by: String,
     },
     /// Why a VM or snapshot is treated as it is.
     Explain {
@@ -74,6 +72,7 @@ pub enum Ask {
         /// Until when.
         until: DateTime<Utc>,
         /// Why.
+        #[serde(default)]
         reason: String,
     },
     /// Retention decides about a snapshot again.
@@ -83,7 +82,7 @@ pub enum Ask {
     },
     /// Snapshots of others become a policy's.
     Adopt {
-        /// The policy's id.
+        /// The policy's id or name.
         policy: String,
         /// The snapshots.
         snapshots: Vec<Uuid>,
@@ -93,83 +92,104 @@ pub enum Ask {
         /// The snapshots.
         snapshots: Vec<Uuid>,
         /// The installation that gets them; nobody if there is none.
+        #[serde(default)]
         to: Option<String>,
     },
+    /// Put the files as they are now in force.
+    Reload {},
+    /// A run, or the jobs of a VM, end before they are done.
+    Cancel {
+        /// The number of a run, or a VM by name or uuid.
+        subject: String,
+    },
+    /// Nothing is begun about this for a while.
+    Pause {
+        /// What is paused.
+        what: Pausable,
+        /// Until when; until it is resumed if nothing is said.
+        #[serde(default)]
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A pause is taken back.
+    Resume {
+        /// What was paused; everything ends all pauses.
+        what: Pausable,
+    },
+    /// How the service stands.
+    Status {},
+    /// How well each VM is protected.
+    Coverage {},
 }
 
-/// What the service answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
-    /// Slots that were claimed, by policy, pool and due time: their runs can be followed in the history.
-    pub slots: Vec<(String, Uuid, DateTime<Utc>)>,
-    /// One sentence for each thing that was or was not done.
-    pub lines: Vec<String>,
-    /// True if something could not be done.
-    pub failed: bool,
-}
+impl Ask {
+    /// All verbs, as they are written.
+    pub const VERBS: &'static [&'static str] = &[
+        "run", "prune", "preview", "approve", "explain", "pin", "unpin", "adopt", "release", "reload", "cancel", "pause",
+        "resume", "status", "coverage",
+    ];
 
-/// Asks, and waits for the answer for at most `patience`. `None`: nobody answered, so no service runs.
-///
-/// # Errors
-/// When the history cannot be written.
-pub async fn submit(store: &Store, clock: &SharedClock, ask: Ask, patience: Duration) -> store::Result<Option<Reply>> {
-    let id = Uuid::new_v4();
-    let request = serde_json::to_value(Request { ask, at: clock.now() }).unwrap_or_default();
-    store.keep(&format!("{ASKED}{id}"), &request, clock.now()).await?;
-    let end = clock.elapsed() + patience;
-    while clock.elapsed() < end {
-        if let Some(reply) = store.kept(&format!("{ANSWERED}{id}")).await? {
-            store.drop_note(&format!("{ANSWERED}{id}")).await?;
-            return Ok(serde_json::from_value(reply).ok());
-        }
-        clock.sleep(Duration::from_millis(200)).await;
+    /// True if nothing is changed by it, so that whoever may read may ask it.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {})
     }
-    store.drop_note(&format!("{ASKED}{id}")).await?;
-    Ok(None)
-}
 
-/// Answers requests until the service stops.
-pub(super) async fn serve(handle: Handle) -> Result<()> {
-    let mut worker = Worker::new(&handle.clock);
-    loop {
-        for (note, value) in handle.store.kept_under(ASKED).await? {
-            let reply = answer(&mut worker, &handle, &value).await?;
-            let id = note.trim_start_matches(ASKED);
-            let reply = serde_json::to_value(reply).unwrap_or_default();
-            handle.store.keep(&format!("{ANSWERED}{id}"), &reply, handle.clock.now()).await?;
-            handle.store.drop_note(&note).await?;
-        }
-        let every = handle.plan.borrow().times.requests_every;
-        let sleep = handle.clock.sleep(every);
-        let stopped = async {
-            tokio::select! { () = handle.stop.cancelled() => true, () = sleep => false }
-        };
-        if worker.wait(stopped).await {
-            return Ok(());
-        }
+    /// True if it is about a pool, and so needs one that is reached.
+    fn needs_a_pool(&self) -> bool {
+        !matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {})
     }
 }
 
-async fn answer(worker: &mut Worker, handle: &Handle, value: &Value) -> Result<Reply> {
-    let Ok(Request { ask, .. }) = serde_json::from_value::<Request>(value.clone()) else {
-        return Ok(refusal("the request was not understood; the service and the verb are of different versions"));
+/// Answers, to the end. `by` is who asks, for the record.
+pub(super) async fn answer(mut worker: Worker, handle: &Handle, ask: Ask, by: &str, mut reply: Reply) {
+    let answered = if ask.only_reads() {
+        carry_out(&mut worker, handle, &ask, by, &mut reply).await
+    } else {
+        let turn = worker.wait(handle.desk.turn.lock()).await;
+        let answered = carry_out(&mut worker, handle, &ask, by, &mut reply).await;
+        drop(turn);
+        answered
     };
-    let sites = handle.sites.borrow().clone();
-    if sites.is_empty() {
-        return Ok(refusal("no pool is reached now; `xensnap doctor` says why"));
+    let answered = match answered {
+        Ok(()) if matches!(ask, Ask::Run { wait: true, .. }) => follow::follow(&mut worker, handle, &mut reply).await,
+        other => other,
+    };
+    if let Err(error) = answered {
+        let text = crate::xenapi::error::chain(&error);
+        tracing::error!(error = %text, "a request could not be carried out");
+        reply.refuse("history", text);
     }
-    match &ask {
+    reply.end();
+}
+
+async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, reply: &mut Reply) -> Result<()> {
+    let sites: Vec<SharedSite> = handle.sites.borrow().clone();
+    if sites.is_empty() && ask.needs_a_pool() {
+        reply.refuse("no-pool", "no pool is reached now; `xensnap doctor` says why");
+        return Ok(());
+    }
+    match ask {
         Ask::Run { policy, .. }
         | Ask::Prune { policy }
         | Ask::Preview { policy, .. }
-        | Ask::Approve { policy, .. }
-        | Ask::Adopt { policy, .. } => policies::answer(worker, handle, &sites, policy, &ask).await,
-        Ask::Explain { subject } => explain::answer(handle, &sites, subject).await,
-        Ask::Pin { snapshot, .. } | Ask::Unpin { snapshot } => snapshots::pinned(worker, &sites, *snapshot, &ask).await,
-        Ask::Release { snapshots, to } => snapshots::release(worker, &sites, snapshots, to.as_deref()).await,
+        | Ask::Approve { policy }
+        | Ask::Adopt { policy, .. } => policies::answer(worker, handle, &sites, policy, (ask, by), reply).await,
+        Ask::Explain { subject } => explain::answer(handle, &sites, subject, reply).await,
+        Ask::Pin { snapshot, .. } | Ask::Unpin { snapshot } => snapshots::pinned(worker, &sites, *snapshot, ask, reply).await,
+        Ask::Release { snapshots, to } => snapshots::release(worker, &sites, snapshots, to.as_deref(), reply).await,
+        Ask::Reload {} => reload::answer(worker, handle, by, reply).await,
+        Ask::Cancel { subject } => cancel::answer(handle, subject, by, reply).await,
+        Ask::Pause { what, until, reason } => pauses::pause(handle, (what, by), (*until, reason), reply).await,
+        Ask::Resume { what } => pauses::resume(handle, what, by, reply).await,
+        Ask::Status {} => {
+            reply.data(&report::live(worker, handle).await?);
+            Ok(())
+        }
+        Ask::Coverage {} => {
+            reply.data(&report::coverage(handle).await?);
+            Ok(())
+        }
     }
-}
-
-fn refusal(line: impl Into<String>) -> Reply {
-    Reply { lines: vec![line.into()], failed: true, ..Reply::default() }
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Ask, Reply, refusal};
+use super::{Ask, Reply};
 use crate::domain::id::{InstallationId, RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::{self, KEY, Mark, Ownership};
 use crate::domain::nonce::Nonce;
@@ -20,16 +20,26 @@ use crate::xenapi::records::Vm;
 use crate::xenapi::types::Ref;
 
 /// Pins or unpins.
-pub(super) async fn pinned(worker: &mut Worker, sites: &[SharedSite], snapshot: Uuid, ask: &Ask) -> Result<Reply> {
-    let Some((site, row)) = known(sites, snapshot).await? else { return Ok(unknown(snapshot)) };
+pub(super) async fn pinned(
+    worker: &mut Worker,
+    sites: &[SharedSite],
+    snapshot: Uuid,
+    ask: &Ask,
+    reply: &mut Reply,
+) -> Result<()> {
+    let Some((site, row)) = known(sites, snapshot).await? else {
+        reply.refuse("not-found", unknown(snapshot));
+        return Ok(());
+    };
     let done = match ask {
         Ask::Pin { until, reason, .. } => pins::pin(worker, site, &row, *until, reason).await?.map(|()| stays(*until)),
         _ => pins::unpin(worker, site, &row).await?.map(|()| "retention decides about it again".to_owned()),
     };
-    Ok(match done {
-        Ok(line) => Reply { lines: vec![format!("{} of {}: {line}", row.uuid, row.vm_name)], ..Reply::default() },
-        Err(setback) => refusal(setback.cause.text),
-    })
+    match done {
+        Ok(line) => reply.say(format!("{} of {}: {line}", row.uuid, row.vm_name)),
+        Err(setback) => reply.refuse("failed", setback.cause.text),
+    }
+    Ok(())
 }
 
 fn stays(until: DateTime<Utc>) -> String {
@@ -46,8 +56,8 @@ async fn known(sites: &[SharedSite], snapshot: Uuid) -> Result<Option<(&SharedSi
     Ok(None)
 }
 
-fn unknown(snapshot: Uuid) -> Reply {
-    refusal(format!("{snapshot} is no snapshot that this installation knows; `xensnap snapshots` lists them"))
+fn unknown(snapshot: Uuid) -> String {
+    format!("{snapshot} is no snapshot that this installation knows; `xensnap snapshots` lists them")
 }
 
 /// Takes snapshots over for a policy.
@@ -61,20 +71,11 @@ pub(super) async fn adopt(
     for uuid in snapshots {
         let Some(reference) = view::vm_of(&site.inventory.read(), *uuid) else { continue };
         match adoptable(site, policy, &reference) {
-            Err(why) => {
-                reply.failed = true;
-                reply.lines.push(format!("{uuid}: not adopted: {why}"));
-            }
-            Ok(mark) => {
-                let line = match take_over(worker, site, policy, &reference, &mark).await? {
-                    Ok(()) => format!("{uuid}: is of policy {} now", policy.name),
-                    Err(setback) => {
-                        reply.failed = true;
-                        format!("{uuid}: not adopted: {}", setback.cause.text)
-                    }
-                };
-                reply.lines.push(line);
-            }
+            Err(why) => reply.fail(format!("{uuid}: not adopted: {why}")),
+            Ok(mark) => match take_over(worker, site, policy, &reference, &mark).await? {
+                Ok(()) => reply.say(format!("{uuid}: is of policy {} now", policy.name)),
+                Err(setback) => reply.fail(format!("{uuid}: not adopted: {}", setback.cause.text)),
+            },
         }
     }
     Ok(())
@@ -139,28 +140,31 @@ fn pins_gone() -> Setback {
 }
 
 /// Gives snapshots away: to another installation, or to nobody.
-pub(super) async fn release(worker: &mut Worker, sites: &[SharedSite], snapshots: &[Uuid], to: Option<&str>) -> Result<Reply> {
+pub(super) async fn release(
+    worker: &mut Worker,
+    sites: &[SharedSite],
+    snapshots: &[Uuid],
+    to: Option<&str>,
+    reply: &mut Reply,
+) -> Result<()> {
     let to: Option<InstallationId> = match to.map(str::parse).transpose() {
         Ok(to) => to,
-        Err(error) => return Ok(refusal(format!("{error}"))),
+        Err(error) => {
+            reply.refuse("usage", format!("{error}"));
+            return Ok(());
+        }
     };
-    let mut reply = Reply::default();
     for uuid in snapshots {
         let Some((site, row)) = known(sites, *uuid).await? else {
-            reply.failed = true;
-            reply.lines.extend(unknown(*uuid).lines);
+            reply.fail(unknown(*uuid));
             continue;
         };
-        let line = match give(worker, site, &row, to.clone()).await? {
-            Ok(()) => format!("{uuid}: released{}", to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default()),
-            Err(why) => {
-                reply.failed = true;
-                format!("{uuid}: not released: {why}")
-            }
-        };
-        reply.lines.push(line);
+        match give(worker, site, &row, to.clone()).await? {
+            Ok(()) => reply.say(format!("{uuid}: released{}", to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default())),
+            Err(why) => reply.fail(format!("{uuid}: not released: {why}")),
+        }
     }
-    Ok(reply)
+    Ok(())
 }
 
 async fn give(

@@ -1,0 +1,16 @@
+//! What the service says of itself: how it stands, and how well VMs are protected. The shapes are what `xensnap status --json` and
+//! `coverage --json` print (`docs/JSON.md`), and what the socket carries. What only the history tells is told here too for whoever
+//! reads a history whose service does not run.
+
+mod coverage;
+mod shapes;
+mod status;
+mod troubles;
+
+pub use super::reach::Phase;
+pub(super) use coverage::coverage;
+pub use coverage::{Coverage, Covered, Good, ProtectedVm, Rpo};
+pub use shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStatus, Service, Status, Work};
+pub use status::from_history;
+pub(super) use status::live;
+pub use troubles::{Trouble, Weight, troubles};

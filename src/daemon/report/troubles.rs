@@ -1,0 +1,201 @@
+//! What is wrong and since when, as far as the history tells. Something is wrong as long as nothing that came after it put it right: a
+//! run that failed until one of the same policy on the same pool has succeeded, a slot that was missed until one has.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::engine::error::Result;
+use crate::store::{ApprovalState, JobState, Outcome, Page, RunFilter, SlotFilter, SlotState, Store};
+
+/// What is older is history.
+const LOOKED_BACK: TimeDelta = TimeDelta::days(31);
+
+/// So many of each kind are looked at.
+const MOST: u32 = 500;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// Somebody should look at it.
+    Warning,
+    /// A promise is broken.
+    Critical,
+}
+
+/// Something that is wrong now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// How much it matters.
+    pub weight: Weight,
+    /// A short code that stays the same over versions.
+    pub code: String,
+    /// Since when, as far as is known.
+    pub since: DateTime<Utc>,
+    /// The pool's name.
+    pub pool: Option<String>,
+    /// The policy's id.
+    pub policy: Option<String>,
+    /// One sentence.
+    pub text: String,
+}
+
+type Key = (String, Uuid);
+
+/// What the history says is wrong, the worst first, then the oldest.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn troubles(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>> {
+    let pools: BTreeMap<Uuid, String> = store.pools().await?.into_iter().map(|pool| (pool.uuid, pool.name)).collect();
+    let known: Vec<String> = store
+        .policies()
+        .await?
+        .into_iter()
+        .filter(|policy| policy.removed.is_none() && policy.enabled)
+        .map(|policy| policy.id)
+        .collect();
+    let mut all = runs(store, now, &pools, &known).await?;
+    all.extend(missed(store, now, &pools, &known).await?);
+    all.extend(questions(store, &pools).await?);
+    all.extend(unresolved(store, &pools).await?);
+    for (uuid, name) in &pools {
+        let orphans = store.orphans(*uuid).await?;
+        if let Some(since) = orphans.iter().map(|removal| removal.finished_at.unwrap_or(removal.planned_at)).min() {
+            let text = format!(
+                "{} removals could not be brought to their end; `xensnap history` and `show SNAPSHOT` say why",
+                orphans.len()
+            );
+            all.push(Trouble {
+                weight: Weight::Warning,
+                code: "orphans".into(),
+                since,
+                pool: Some(name.clone()),
+                policy: None,
+                text,
+            });
+        }
+    }
+    sort(&mut all);
+    Ok(all)
+}
+
+/// The worst first, then the oldest.
+pub(super) fn sort(all: &mut [Trouble]) {
+    all.sort_by(|one, other| other.weight.cmp(&one.weight).then(one.since.cmp(&other.since)).then(one.text.cmp(&other.text)));
+}
+
+/// The newest run of the policy on the pool that did what it should.
+async fn last_good(store: &Store, key: &Key) -> Result<Option<DateTime<Utc>>> {
+    let filter =
+        RunFilter { policy: Some(key.0.clone()), pool: Some(key.1), outcome: Some(Outcome::Succeeded), ..RunFilter::default() };
+    Ok(store.runs(filter, Page::first(1)).await?.rows.first().map(|run| run.due_at))
+}
+
+/// Policies whose newest runs did not do what they should.
+async fn runs(store: &Store, now: DateTime<Utc>, pools: &BTreeMap<Uuid, String>, known: &[String]) -> Result<Vec<Trouble>> {
+    let mut bad: BTreeMap<Key, Vec<crate::store::Run>> = BTreeMap::new();
+    for outcome in [Outcome::Failed, Outcome::Partial] {
+        let filter = RunFilter { outcome: Some(outcome), from: Some(now - LOOKED_BACK), ..RunFilter::default() };
+        for run in store.runs(filter, Page::first(MOST)).await?.rows.into_iter().filter(|run| known.contains(&run.policy)) {
+            bad.entry((run.policy.clone(), run.pool)).or_default().push(run);
+        }
+    }
+    let mut all = Vec::new();
+    for (key, mut runs) in bad {
+        let good = last_good(store, &key).await?;
+        runs.retain(|run| good.is_none_or(|good| run.due_at > good));
+        runs.sort_by_key(|run| run.due_at);
+        let (Some(first), Some(newest)) = (runs.first(), runs.last()) else { continue };
+        let failed = newest.outcome == Some(Outcome::Failed);
+        let times = if runs.len() == 1 { String::new() } else { format!(", {} runs in a row", runs.len()) };
+        let text = format!(
+            "policy {}: run {} {}, {} of {} VMs without a snapshot{times}; `xensnap show {}`",
+            newest.policy_name,
+            newest.id,
+            newest.outcome.map_or("", Outcome::as_str),
+            newest.failed + newest.skipped,
+            newest.jobs,
+            newest.id
+        );
+        all.push(Trouble {
+            weight: if failed { Weight::Critical } else { Weight::Warning },
+            code: if failed { "run-failed" } else { "run-partial" }.into(),
+            since: first.due_at,
+            pool: pools.get(&key.1).cloned(),
+            policy: Some(key.0),
+            text,
+        });
+    }
+    Ok(all)
+}
+
+/// Policies that missed a slot and had no good run since.
+async fn missed(store: &Store, now: DateTime<Utc>, pools: &BTreeMap<Uuid, String>, known: &[String]) -> Result<Vec<Trouble>> {
+    let filter = SlotFilter { state: Some(SlotState::Missed), from: Some(now - LOOKED_BACK), ..SlotFilter::default() };
+    let mut slots: BTreeMap<Key, Vec<crate::store::Slot>> = BTreeMap::new();
+    for slot in store.slots(filter, Page::first(MOST)).await?.rows.into_iter().filter(|slot| known.contains(&slot.policy)) {
+        slots.entry((slot.policy.clone(), slot.pool)).or_default().push(slot);
+    }
+    let mut all = Vec::new();
+    for (key, mut slots) in slots {
+        let good = last_good(store, &key).await?;
+        slots.retain(|slot| good.is_none_or(|good| slot.due_at > good));
+        slots.sort_by_key(|slot| slot.due_at);
+        let (Some(first), Some(newest)) = (slots.first(), slots.last()) else { continue };
+        let text = format!(
+            "policy {}: {} missed and none made up for since; the newest: {}",
+            newest.policy_name,
+            counted(slots.len()),
+            newest.detail
+        );
+        let (pool, code) = (pools.get(&key.1).cloned(), "missed".into());
+        all.push(Trouble { weight: Weight::Critical, code, since: first.due_at, pool, policy: Some(key.0), text });
+    }
+    Ok(all)
+}
+
+fn counted(slots: usize) -> String {
+    if slots == 1 { "1 slot".to_owned() } else { format!("{slots} slots") }
+}
+
+/// Prunings that wait for a person.
+async fn questions(store: &Store, pools: &BTreeMap<Uuid, String>) -> Result<Vec<Trouble>> {
+    let mut open: BTreeMap<Key, (usize, DateTime<Utc>)> = BTreeMap::new();
+    for approval in store.approvals(ApprovalState::Pending).await? {
+        let (count, since) = open.entry((approval.policy, approval.pool)).or_insert((0, approval.asked_at));
+        *count += 1;
+        *since = approval.asked_at.min(*since);
+    }
+    let trouble = |(key, (count, since)): (Key, (usize, DateTime<Utc>))| {
+        let text =
+            format!("policy {}: {count} prunings wait for a person; `xensnap prune {} --dry-run`, then --approve", key.0, key.0);
+        let (pool, code) = (pools.get(&key.1).cloned(), "approval".into());
+        Trouble { weight: Weight::Warning, code, since, pool, policy: Some(key.0), text }
+    };
+    Ok(open.into_iter().map(trouble).collect())
+}
+
+/// Calls of which nobody knows how they ended.
+async fn unresolved(store: &Store, pools: &BTreeMap<Uuid, String>) -> Result<Vec<Trouble>> {
+    let jobs = store.unfinished_jobs().await?;
+    let trouble = |job: crate::store::Job| {
+        let text = format!(
+            "policy {}: nobody knows whether VM {} has its snapshot; `xensnap show {}`",
+            job.policy_name, job.vm_name, job.run
+        );
+        let pool = pools.get(&job.pool).cloned();
+        Trouble {
+            weight: Weight::Critical,
+            code: "unresolved".into(),
+            since: job.changed_at,
+            pool,
+            policy: Some(job.policy),
+            text,
+        }
+    };
+    Ok(jobs.into_iter().filter(|job| job.state == JobState::Unresolved).map(trouble).collect())
+}
