@@ -18,10 +18,12 @@ mod nesting;
 mod password;
 mod policy;
 pub mod pool;
+pub mod schema;
 mod settings;
 mod source;
 mod told;
 mod tree;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -65,6 +67,14 @@ impl CheckedPolicy {
     /// Whether the policy covers the pool of this name.
     pub fn covers(&self, pool: &str) -> bool {
         self.pools.is_empty() || self.pools.iter().any(|name| name == pool)
+    }
+
+    /// A policy file with this policy alone: templates resolved, defaults written out. Read again it is the same policy.
+    ///
+    /// # Errors
+    /// When TOML cannot hold it, which is so for no policy that was read.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        written::text(self)
     }
 }
 

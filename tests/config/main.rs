@@ -8,5 +8,7 @@ mod inheritance;
 mod invalid;
 mod pools;
 mod samples;
+mod schema;
 mod secrets;
 mod support;
+mod written;

@@ -1,0 +1,133 @@
+//! The main file, xensnap.toml.
+
+use super::policy_file::RULES;
+use super::{Block, Key, Shape, block, may, must};
+
+/// The main file.
+pub static CONFIG: Block =
+    block("xensnap.toml", "Who this installation is, how the daemon works, which pools there are.", &[MAIN, RULES]);
+
+const MAIN: &[Key] = &[
+    must(
+        "installation",
+        Shape::Text,
+        "Who this installation is: letters, digits, \"-\", \"_\" and \".\". It stands in the mark of every snapshot and decides whose \
+         the snapshot is, so no two installations may share it, and it is never changed later.",
+    ),
+    may(
+        "policies",
+        Shape::Text,
+        "\"policies.d\"",
+        "The folder of the policy files. Every *.toml in it is read, in the order of the names.",
+    ),
+    may("daemon", Shape::Table(&DAEMON), "", "How the daemon works."),
+    may("store", Shape::Table(&STORE), "", "Where the history lies."),
+    may("pool", Shape::Tables(&POOL), "", "The pools, each with all its hosts that may become master."),
+];
+
+static DAEMON: Block = block(
+    "daemon",
+    "How the daemon works.",
+    &[&[
+        may(
+            "drain_grace",
+            Shape::Text,
+            "\"60s\"",
+            "How long jobs may go on after SIGTERM, up to 1h. What is not done by then is found and finished by the next start.",
+        ),
+        may(
+            "reconcile_interval",
+            Shape::Text,
+            "\"10m\"",
+            "How often the pool is compared with the history, besides whenever something gives cause: 10s to 1d.",
+        ),
+        may(
+            "sync_interval",
+            Shape::Text,
+            "\"60s\"",
+            "The pool is asked to write its database to disk at most this often, 1s to 1h; runs that end together share the call.",
+        ),
+        may(
+            "socket",
+            Shape::Text,
+            "\"/run/xensnap/control.sock\"",
+            "Where people and their tools talk to the daemon: `xensnap status`, `run`, `reload` and others.",
+        ),
+        may(
+            "socket_group",
+            Shape::Text,
+            "\"\"",
+            "Members of this group may ask what the daemon does; what changes something is for root and the daemon's own user.",
+        ),
+        may("limits", Shape::Table(&LIMITS), "", "How much is done at once."),
+    ]],
+);
+
+static LIMITS: Block = block(
+    "daemon.limits",
+    "How much is done at once, in all policies together; a policy may ask for less.",
+    &[&[
+        may(
+            "per_sr",
+            Shape::Number(1, 1000),
+            "1",
+            "Storage operations on one SR. The server does one at a time and puts whoever else asks to sleep for up to 20 s: 1 is the \
+             fastest, 2 does no harm.",
+        ),
+        may("per_host", Shape::Number(1, 1000), "16", "Jobs of VMs on one host."),
+        may("per_pool", Shape::Number(1, 1000), "32", "Jobs in one pool."),
+    ]],
+);
+
+static STORE: Block = block(
+    "store",
+    "Where the history lies.",
+    &[&[
+        may("path", Shape::Text, "\"/var/lib/xensnap/history.sqlite\"", "The SQLite file."),
+        may(
+            "keep",
+            Shape::Text,
+            "\"400d\"",
+            "How long finished runs stay in it. A snapshot that exists stays in it whatever its age.",
+        ),
+    ]],
+);
+
+static POOL: Block = Block {
+    name: "pool",
+    about: "A pool, with all its hosts that may become master. Its password is in one of three places.",
+    one_of: &["password_file", "password_credential", "password"],
+    keys: &[&[
+        must("name", Shape::Text, "What policies and messages call it: 1 to 64 letters, digits, \"-\", \"_\" or \".\"."),
+        must("addresses", Shape::Texts, "Its hosts. Encrypted unless \"http://\" is written."),
+        must("username", Shape::Text, "Who logs in: \"root\", or a user with the role pool-operator."),
+        may("password_file", Shape::Text, "", "A file that others cannot read, whose first line is the password."),
+        may("password_credential", Shape::Text, "", "The password is this credential of the service, as in LoadCredential=."),
+        may("password", Shape::Text, "", "The password itself."),
+        may(
+            "fingerprints",
+            Shape::Texts,
+            "",
+            "SHA-256 fingerprints of certificates that are accepted by themselves; one for each host.",
+        ),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the hosts' certificates (PEM); without it and fingerprints, the machine's authorities count.",
+        ),
+        may(
+            "wire",
+            Shape::Choice(&["auto", "json", "xml"]),
+            "\"auto\"",
+            "\"json\" from XenServer 7.3 on, \"xml\" for all releases; \"auto\" finds out.",
+        ),
+        may("pool_uuid", Shape::Text, "", "The pool that is meant. Another one that answers at these addresses is refused."),
+        may(
+            "address_map",
+            Shape::Map,
+            "",
+            "Addresses that hosts have among themselves, with those they have from here, where the two differ.",
+        ),
+    ]],
+};
