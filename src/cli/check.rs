@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Args as ClapArgs;
 
+pub(super) use super::exits::WRONG_CONFIGURATION;
 use super::out::say;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CheckedPolicy, Config, Diagnostics, Loaded};
@@ -15,9 +16,6 @@ use crate::domain::schedule::Schedule;
 
 /// Where the packages put the configuration.
 pub(super) const DEFAULT: &str = "/etc/xensnap/xensnap.toml";
-
-/// The exit code for a configuration that cannot be used (sysexits' EX_CONFIG).
-pub(super) const WRONG_CONFIGURATION: u8 = 78;
 
 /// Reads the configuration as the daemon does, and says what it means; touches nothing.
 #[derive(Debug, ClapArgs)]

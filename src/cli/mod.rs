@@ -1,28 +1,31 @@
 //! The command line: one file per verb; this module only parses and dispatches.
-//!
-//! Exit codes: 0 done, 1 it failed, 2 the arguments are wrong (clap, or found later), 78 a configuration file is wrong (sysexits' EX_CONFIG).
 
 mod adopt;
 mod asking;
 mod cancel;
 mod check;
+mod completions;
 mod control;
 mod coverage;
 mod daemon;
 mod demo;
 mod doctor;
+mod exits;
 mod explain;
 mod history;
 mod lookup;
+mod man;
 mod next;
 mod out;
 mod pause;
 mod pin;
 mod planned;
+mod policy;
 mod prune;
 mod reading;
 mod reload;
 mod run;
+mod schema;
 mod show;
 mod simulator;
 mod snapshots;
@@ -33,11 +36,11 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
 #[derive(Debug, Parser)]
-#[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true, after_help = exits::told())]
 struct Cli {
     /// Say more on standard error (twice: details). XENSNAP_LOG overrides it.
     #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
@@ -54,6 +57,8 @@ enum Verb {
     Cancel(cancel::Args),
     /// Read the configuration as the daemon does, and say what it means; changes nothing
     Check(check::Args),
+    /// Print what lets a shell complete verbs and options
+    Completions(completions::Args),
     /// Show what protects each VM, and whether its promise is kept
     Coverage(coverage::Args),
     /// Take and remove snapshots as the policies say, until stopped: the service
@@ -66,12 +71,16 @@ enum Verb {
     Explain(explain::Args),
     /// Show what was done: runs, jobs of a VM, due times; or copy the history
     History(history::Args),
+    /// Write the manual pages into a folder
+    Man(man::Args),
     /// Show when each policy fires next
     Next(next::Args),
     /// Begin nothing about a part of the world for a while
     Pause(pause::PauseArgs),
     /// Keep a snapshot until a date, whatever retention says
     Pin(pin::PinArgs),
+    /// Write a policy file, or print a policy with all that counts
+    Policy(policy::Args),
     /// Remove what a policy does not keep, now
     Prune(prune::Args),
     /// Give snapshots away
@@ -82,6 +91,8 @@ enum Verb {
     Resume(pause::ResumeArgs),
     /// Run a policy now
     Run(run::Args),
+    /// Print the JSON Schema of a configuration file, for editors
+    Schema(schema::Args),
     /// Show everything about one run, VM or snapshot
     Show(show::Args),
     /// Show the snapshots that exist, why each stays, and when it goes
@@ -107,20 +118,24 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
         Verb::Cancel(args) => runtime.block_on(cancel::run(args)),
         Verb::Check(args) => Ok(check::run(&args)),
+        Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Coverage(args) => runtime.block_on(coverage::run(args)),
         Verb::Daemon(args) => runtime.block_on(daemon::run(args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Explain(args) => runtime.block_on(explain::run(args)),
         Verb::History(args) => runtime.block_on(history::run(args)),
+        Verb::Man(args) => man::run(&args, Cli::command()),
         Verb::Next(args) => runtime.block_on(next::run(args)),
         Verb::Pause(args) => runtime.block_on(pause::pause(args)),
         Verb::Pin(args) => runtime.block_on(pin::pin(args)),
+        Verb::Policy(args) => policy::run(args),
         Verb::Prune(args) => runtime.block_on(prune::run(args)),
         Verb::Release(args) => runtime.block_on(adopt::release(args)),
         Verb::Reload(args) => runtime.block_on(reload::run(args)),
         Verb::Resume(args) => runtime.block_on(pause::resume(args)),
         Verb::Run(args) => runtime.block_on(run::run(args)),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Show(args) => runtime.block_on(show::run(args)),
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
@@ -157,7 +172,7 @@ struct Exit {
 impl Exit {
     /// The arguments are wrong in a way that clap cannot see.
     fn usage(text: String) -> Self {
-        Self { code: 2, text }
+        Self { code: exits::USAGE, text }
     }
 }
 
