@@ -9,8 +9,8 @@ use syn::visit::Visit;
 /// Each module of the crate root, and what it may import besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["clock", "config", "daemon", "domain", "engine", "simulator", "store", "telemetry", "xenapi"]),
-    ("daemon", &["clock", "domain", "engine", "store", "xenapi"]),
-    ("engine", &["clock", "domain", "store", "xenapi"]),
+    ("daemon", &["clock", "domain", "engine", "store", "telemetry", "xenapi"]),
+    ("engine", &["clock", "domain", "store", "telemetry", "xenapi"]),
     ("xenapi", &["clock", "domain"]),
     ("store", &["domain"]),
     ("simulator", &["clock"]),

@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
 use super::planned;
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::Config;
-use crate::daemon::{Daemon, Handle};
+use crate::config::changes::changes;
+use crate::config::{Config, Diagnostics, Severity};
+use crate::daemon::{Daemon, Handle, Plan};
+use crate::domain::event::EventKind;
+use crate::telemetry::{Fact, Format, goes_to_journal};
+use crate::xenapi::error::chain;
 
 /// Takes and removes snapshots as the policies say, until it is stopped.
 #[derive(Debug, ClapArgs)]
@@ -22,6 +26,34 @@ pub struct Args {
     /// The main file
     #[arg(long, value_name = "FILE", default_value = DEFAULT)]
     config: PathBuf,
+    /// How to write what it does
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+}
+
+/// What [`Format`] is called on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Into systemd's journal where standard error goes there, else as text
+    Auto,
+    /// Into systemd's journal, with fields to filter by
+    Journal,
+    /// As lines of text on standard error
+    Text,
+    /// As JSON objects on standard error, one in each line
+    Json,
+}
+
+impl Args {
+    /// How it writes what it does.
+    pub fn log_format(&self) -> Format {
+        match self.log_format {
+            LogFormat::Auto => Format::Auto,
+            LogFormat::Journal => Format::Journal,
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        }
+    }
 }
 
 /// Runs until a signal; exit code 78 for a configuration that cannot be used.
@@ -30,47 +62,74 @@ pub struct Args {
 /// When the history cannot be used, or a part of the service ends.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let Some(config) = load(&args.config, &clock) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
-    let plan = planned::plan(&config)?;
-    anyhow::ensure!(!plan.pools.is_empty(), "{} has no [[pool]], so there is nothing to do", args.config.display());
+    let format = args.log_format();
+    let Some(config) = load(&args.config, &clock, format) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
+    let plan = match usable(&config, &args.config) {
+        Ok(plan) => plan,
+        Err(error) => {
+            Fact::new(EventKind::ConfigurationWrong).say(&format!("{error:#}"));
+            return Ok(ExitCode::from(WRONG_CONFIGURATION));
+        }
+    };
     let opened = planned::history(&config.store.path, clock.now()).await?;
     let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?;
-    tracing::info!(
-        installation = %config.installation, pools = config.pools.len(), policies = config.policies.len(),
-        "xensnap {} works by {}", env!("CARGO_PKG_VERSION"), args.config.display()
-    );
-    let steering = tokio::spawn(steer(daemon.handle(), args.config, config.clone(), clock));
+    let (version, path, installation) = (env!("CARGO_PKG_VERSION"), args.config.display(), &config.installation);
+    let (pools, policies) = (config.pools.len(), config.policies.len());
+    Fact::new(EventKind::Started)
+        .say(&format!("xensnap {version} works by {path} as installation {installation}: {pools} pools, {policies} policies"));
+    let steering = tokio::spawn(steer(daemon.handle(), args.config, config.clone(), clock, format));
     let outcome = daemon.run(config.daemon.drain_grace.0).await;
     steering.abort();
     outcome?;
-    tracing::info!("stopped");
+    Fact::new(EventKind::Stopped).say("everything is at a safe point; the service ends");
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration, or all that is wrong with it on standard error.
-fn load(path: &Path, clock: &SharedClock) -> Option<Config> {
+/// What to work by, if there is work and everything that is needed for it, such as passwords.
+fn usable(config: &Config, path: &Path) -> anyhow::Result<Plan> {
+    anyhow::ensure!(!config.pools.is_empty(), "{} has no [[pool]], so there is nothing to do", path.display());
+    planned::plan(config)
+}
+
+/// The configuration; all that is wrong with it is said.
+fn load(path: &Path, clock: &SharedClock, format: Format) -> Option<Config> {
     match Config::load(path, clock.now()) {
         Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                eprintln!("{}", loaded.warnings.render(std::io::stderr().is_terminal()));
-            }
+            tell(&loaded.warnings, format);
             Some(loaded.config)
         }
         Err(problems) => {
-            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
+            tell(&problems, format);
             None
         }
     }
 }
 
+/// Each problem in a line of its own where lines are for programs; with the place in the file where a person looks on.
+fn tell(problems: &Diagnostics, format: Format) {
+    if format != Format::Json && !goes_to_journal(format) {
+        if !problems.is_empty() {
+            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
+        }
+        return;
+    }
+    for problem in problems.iter() {
+        let kind = match problem.severity {
+            Severity::Error => EventKind::ConfigurationWrong,
+            Severity::Warning => EventKind::ConfigurationDoubtful,
+        };
+        Fact::new(kind).say(&problem.to_string());
+    }
+}
+
 /// Turns signals into wishes.
-async fn steer(handle: Handle, path: PathBuf, mut now: Config, clock: SharedClock) -> anyhow::Result<()> {
+async fn steer(handle: Handle, path: PathBuf, mut now: Config, clock: SharedClock, format: Format) -> anyhow::Result<()> {
     let (mut hangup, mut terminate, mut interrupt) = signals().context("cannot listen for signals")?;
     loop {
         tokio::select! {
             _ = terminate.recv() => handle.stop(),
             _ = interrupt.recv() => handle.stop(),
-            _ = hangup.recv() => reload(&handle, &path, &mut now, &clock).await,
+            _ = hangup.recv() => reload(&handle, &path, &mut now, &clock, format).await,
         }
     }
 }
@@ -80,30 +139,36 @@ fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
 }
 
 /// Puts the files as they are now in force; if anything is wrong with them, nothing changes.
-async fn reload(handle: &Handle, path: &Path, now: &mut Config, clock: &SharedClock) {
-    let Some(new) = load(path, clock) else {
-        tracing::error!("the configuration was not reloaded: it has errors; the policies of before stay in force");
-        return;
-    };
+async fn reload(handle: &Handle, path: &Path, now: &mut Config, clock: &SharedClock, format: Format) {
+    match take_over(handle, path, now, clock, format).await {
+        Ok(changes) => {
+            let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+            Fact::new(EventKind::Reloaded).say(&format!("{} policies are in force: {what}", now.policies.len()));
+        }
+        Err(why) => {
+            let text = format!("the configuration was not reloaded, and the policies of before stay in force: {why}");
+            Fact::new(EventKind::ReloadRefused).say(&text);
+        }
+    }
+}
+
+/// What changed, or why nothing did.
+async fn take_over(
+    handle: &Handle,
+    path: &Path,
+    now: &mut Config,
+    clock: &SharedClock,
+    format: Format,
+) -> Result<Vec<String>, String> {
+    let new = load(path, clock, format).ok_or("the files have errors; `xensnap check` shows them")?;
     if new.installation != now.installation || new.pools != now.pools || new.store != now.store {
-        tracing::warn!("pools, history and installation change with a restart only; the policies are taken over now");
+        Fact::new(EventKind::RestartNeeded)
+            .say("pools, history and installation change with a restart only; the policies are taken over now");
     }
     let kept = Config { installation: now.installation.clone(), pools: now.pools.clone(), store: now.store.clone(), ..new };
-    let plan = match planned::plan(&kept) {
-        Ok(plan) => plan,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the configuration was not reloaded");
-            return;
-        }
-    };
-    match handle.reload(plan).await {
-        Ok(_) => {
-            for change in crate::config::changes::changes(now, &kept) {
-                tracing::info!("{change}");
-            }
-            tracing::info!(policies = kept.policies.len(), "the policies were reloaded");
-            *now = kept;
-        }
-        Err(error) => tracing::error!(%error, "the configuration was not reloaded: the history cannot be written"),
-    }
+    let plan = planned::plan(&kept).map_err(|error| format!("{error:#}"))?;
+    handle.reload(plan).await.map_err(|error| format!("the history cannot be written: {}", chain(&error)))?;
+    let changes = changes(now, &kept).iter().map(ToString::to_string).collect();
+    *now = kept;
+    Ok(changes)
 }

@@ -18,7 +18,7 @@ use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, JobState, Keep, Run, Severity, Store};
+use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Run, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -116,7 +116,8 @@ pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result
                     "{name} was shut down for its snapshot and cannot be started again: {}",
                     crate::xenapi::error::chain(&error)
                 );
-                site.note(site.event("left-halted", Severity::Critical, text)).await?;
+                let vm = note.rsplit('/').next().and_then(|vm| vm.parse::<Uuid>().ok());
+                site.note(NewEvent { vm, ..site.event(EventKind::LeftHalted, text) }).await?;
             }
         }
     }

@@ -22,7 +22,8 @@ use crate::engine::error::Result;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site};
 use crate::engine::worker::Worker;
-use crate::store::{Member, PoolSeen, Run, Store};
+use crate::store::{EventKind, Member, PoolSeen, Run, Store};
+use crate::telemetry::Fact;
 use crate::xenapi::records::Host;
 use crate::xenapi::types::Ref;
 use crate::xenapi::{Incarnation, Pool, error};
@@ -75,6 +76,8 @@ impl Keeper {
         self.seen(&site, &incarnation).await?;
         self.store.restore_settled().await?;
         self.resume(&mut worker, &site, &findings).await?;
+        let text = format!("the pool {} is worked with: master {}, {}", site.name(), incarnation.address, holdings(&findings));
+        Fact::new(EventKind::PoolReached).pool(site.name()).say(&text);
         self.sites.send_modify(|sites| {
             sites.retain(|known| known.name() != site.name());
             sites.push(Arc::clone(&site));
@@ -97,11 +100,11 @@ impl Keeper {
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
                     Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
                     Err(error) => {
-                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read");
+                        self.say_away(&format!("it has no uuid that can be read: {error}"));
                     }
                 },
                 Some(Err(error)) => {
-                    tracing::error!(pool = %self.pool.settings.name, error = %error::chain(&*error), "the pool cannot be worked with; its slots wait");
+                    self.say_away(&error::chain(&*error));
                 }
             }
             let sleep = self.clock.sleep(REFUSED);
@@ -112,6 +115,11 @@ impl Keeper {
                 return Ok(None);
             }
         }
+    }
+
+    fn say_away(&self, why: &str) {
+        let name = &self.pool.settings.name;
+        Fact::new(EventKind::PoolAway).pool(name).say(&format!("the pool {name} cannot be worked with; its slots wait: {why}"));
     }
 
     /// The settings with the members that the history knows: where to look for a master when the configured hosts are gone.
@@ -186,7 +194,9 @@ impl Keeper {
             self.again(site, run).await?;
         }
         if !findings.reopened.is_empty() {
-            tracing::info!(pool = %site.name(), runs = findings.reopened.len(), "snapshots that the pool forgot are taken again");
+            let text =
+                format!("snapshots that the pool {} forgot are taken again, in {} runs", site.name(), findings.reopened.len());
+            Fact::new(EventKind::TakenAgain).pool(site.name()).say(&text);
         }
         Ok(())
     }
@@ -229,7 +239,7 @@ impl Keeper {
                 News::Server | News::Untrusted => {
                     let now = incarnations.borrow_and_update().clone().unwrap_or_else(|| known.clone());
                     if !now.is_same_server(&known) || matches!(news, News::Untrusted) {
-                        tracing::warn!(pool = %site.name(), master = %now.address, "the server restarted or another host is master; nothing is removed before history and pool are compared");
+                        say_server_changed(site, &now);
                         site.distrust();
                         doubt = Doubt::Server;
                     }
@@ -253,6 +263,25 @@ impl Keeper {
             chores::do_all(worker, site, &plan, &self.runs).await?;
         }
     }
+}
+
+/// What the comparison of history and pool brought, in a word.
+fn holdings(findings: &Findings) -> String {
+    let differ = findings.vanished.len() + findings.ghosts.len() + findings.found.len() + findings.detached.len();
+    if differ == 0 {
+        "which agrees with the history".to_owned()
+    } else {
+        format!("{differ} snapshots were not as the history had them")
+    }
+}
+
+fn say_server_changed(site: &Site, now: &Incarnation) {
+    let text = format!(
+        "the server of pool {} restarted, or another host is master ({} now); nothing is removed before history and pool are compared",
+        site.name(),
+        now.address
+    );
+    Fact::new(EventKind::ServerChanged).pool(site.name()).say(&text);
 }
 
 /// The uuid of the master's host, if the inventory shows it.

@@ -34,7 +34,8 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
+use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
+use crate::telemetry::Fact;
 pub use plan::{Assigned, Plan, PlannedPool, Times};
 pub use requests::{Ask, Reply, Request, submit};
 pub use runs::Runs;
@@ -78,11 +79,13 @@ impl Daemon {
         }
         if let Some(before) = store.belong_to(plan.installation.as_str()).await? {
             let text = format!("this history was used by installation {before} before; its snapshots belong to that one");
-            announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
+            announce(&store, &clock, EventKind::InstallationChanged, text).await?;
         }
         if restored_older || lineage.is_suspect() {
             // The store has written down that it was restored when it was opened.
-            tracing::warn!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            let text =
+                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            Fact::new(EventKind::HistoryRestored).say(&text);
         }
         store.see_policies(plan.seen(), clock.now()).await?;
         wishes(&store, &plan, &clock).await?;
@@ -180,10 +183,11 @@ impl Daemon {
             tokio::select! { () = self.runs.rest() => true, () = late => false }
         };
         if !worker.wait(rest).await {
-            tracing::warn!(
+            let text = format!(
                 "not everything came to a safe point within {} s; the next start goes on from the history",
                 grace.as_secs()
             );
+            Fact::new(EventKind::CutShort).say(&text);
         }
         let sites = self.sites.borrow().clone();
         for site in sites {
@@ -253,9 +257,9 @@ async fn wishes(store: &Store, plan: &Plan, clock: &SharedClock) -> store::Resul
     crate::engine::aftermath::remember_wishes(store, policies, clock.now()).await.map_err(|error| error.0)
 }
 
-async fn announce(store: &Store, clock: &SharedClock, kind: &str, severity: Severity, text: String) -> store::Result<()> {
-    tracing::warn!("{text}");
-    store.note_event(NewEvent::new(clock.now(), kind, severity, text)).await.map(|_| ())
+async fn announce(store: &Store, clock: &SharedClock, kind: EventKind, text: String) -> store::Result<()> {
+    Fact::new(kind).say(&text);
+    store.note_event(NewEvent::new(clock.now(), kind, text)).await.map(|_| ())
 }
 
 fn policy_seen(policy: &crate::domain::policy::Policy) -> PolicySeen {

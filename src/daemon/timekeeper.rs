@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,8 @@ use crate::domain::schedule::{Decision, Missed, Progress, Skipped, Verdict};
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::store::{Claim, NewSlot, Origin, SlotState, Store};
+use crate::store::{Claim, EventKind, NewSlot, Origin, SlotState, Store};
+use crate::telemetry::Fact;
 
 /// So many claims go into one transaction.
 const TOGETHER: usize = 500;
@@ -189,7 +190,7 @@ impl Timekeeper {
         for (due, claim) in due.iter().zip(claims) {
             let Some(line) = self.lines.get(&due.key) else { continue };
             if !due.runs {
-                tracing::warn!(policy = %line.policy.name, pool = %line.site.name(), due = %due.slot.due_at, "slot {}", due.slot.detail);
+                say(line, &due.slot);
             }
             if let (true, Claim::Won(id)) = (due.runs, claim) {
                 self.runs.start(&line.site, &line.policy, due.slot.due_at, Start::Slot(id));
@@ -212,6 +213,15 @@ impl Timekeeper {
         }
         self.claim(&due).await
     }
+}
+
+/// Tells of a slot that does not run.
+fn say(line: &Line, slot: &NewSlot) {
+    let missed = slot.state == SlotState::Missed;
+    let kind = if missed { EventKind::SlotMissed } else { EventKind::SlotSkipped };
+    let fact = Fact::new(kind).pool(line.site.name()).named_policy(line.policy.id.as_str(), &line.policy.name);
+    let due = slot.due_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    fact.slot(slot.due_at).say(&format!("policy {}, due {due}: {}", line.policy.name, slot.detail));
 }
 
 enum News {

@@ -57,10 +57,11 @@ impl Target {
 pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Target, staged: Staged) -> Result<(Attempt, Went)> {
     let site = &errand.site;
     let nonce = Nonce::from_bits(rand::random());
-    let attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
+    let mut attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
     let turn = worker.wait(staged.turn()).await;
     let name = errand.policy.snapshot.name.name(&errand.subject(job, target.kind), nonce);
     let call = target.call(&name).tagged(TAG, nonce.as_str());
+    attempt.called_at = Some(site.now());
     let task = match worker.wait(site.pool.start(call)).await {
         Ok(task) => task,
         Err(error) => {
@@ -77,6 +78,7 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
     };
     let (answered, went) = tokio::join!(answered, finish(worker, site, task, move || drop(turn)));
     answered?;
+    attempt.ended_at = Some(site.now());
     Ok((attempt, went))
 }
 

@@ -67,7 +67,7 @@ pub use attempts::{Attempt, AttemptState, Ended};
 pub use backup::Copied;
 pub use columns::Cause;
 pub use error::{Error, Result};
-pub use events::{Event, EventFilter, NewEvent, Severity};
+pub use events::{Event, EventFilter, EventKind, NewEvent, Severity};
 pub use history::{JobFilter, RunFilter, SlotFilter, SnapshotFilter};
 pub use ids::{ApprovalId, AttemptId, EventId, JobId, RemovalId, RunId, SlotId, SnapshotId, VmId};
 pub use installation::Installation;

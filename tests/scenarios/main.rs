@@ -6,6 +6,7 @@ mod crash;
 mod foreign;
 mod forgetting;
 mod frugal;
+mod journal;
 mod lab;
 mod look;
 mod nights;
