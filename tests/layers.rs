@@ -21,8 +21,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one module may know.
-const PRIVATE_CRATES: &[(&str, &[&str])] =
-    &[("reqwest", &["xenapi"]), ("sqlx", &["store"]), ("clap", &["cli"]), ("anyhow", &["cli"]), ("tokio", NOT_PURE)];
+const PRIVATE_CRATES: &[(&str, &[&str])] = &[
+    ("reqwest", &["xenapi"]),
+    ("sd_notify", &["daemon"]),
+    ("sqlx", &["store"]),
+    ("clap", &["cli"]),
+    ("anyhow", &["cli"]),
+    ("tokio", NOT_PURE),
+];
 
 /// Everything but the pure floors.
 const NOT_PURE: &[&str] = &["cli", "daemon", "engine", "xenapi", "store", "simulator", "clock", "telemetry"];

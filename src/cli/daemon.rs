@@ -14,7 +14,7 @@ use super::planned;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::changes::changes;
 use crate::config::{Config, Diagnostics, Severity};
-use crate::daemon::{Daemon, Handle, Plan};
+use crate::daemon::{Daemon, Handle, Manager, Plan};
 use crate::domain::event::EventKind;
 use crate::telemetry::{Fact, Format, goes_to_journal};
 use crate::xenapi::error::chain;
@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     let opened = planned::history(&config.store.path, clock.now()).await?;
-    let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?;
+    let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.under(Manager::of_environment());
     let (version, path, installation) = (env!("CARGO_PKG_VERSION"), args.config.display(), &config.installation);
     let (pools, policies) = (config.pools.len(), config.policies.len());
     Fact::new(EventKind::Started)
@@ -140,7 +140,10 @@ fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
 
 /// Puts the files as they are now in force; if anything is wrong with them, nothing changes.
 async fn reload(handle: &Handle, path: &Path, now: &mut Config, clock: &SharedClock, format: Format) {
-    match take_over(handle, path, now, clock, format).await {
+    handle.manager().reloading();
+    let taken = take_over(handle, path, now, clock, format).await;
+    handle.manager().ready();
+    match taken {
         Ok(changes) => {
             let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
             Fact::new(EventKind::Reloaded).say(&format!("{} policies are in force: {what}", now.policies.len()));

@@ -16,12 +16,15 @@
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
 //! | `requests` | what people asked for while the service runs |
+//! | `notify`, `status` | what the service manager is told |
 
 mod chores;
 mod keeper;
+mod notify;
 mod plan;
 mod requests;
 mod runs;
+mod status;
 mod timekeeper;
 
 use std::sync::Arc;
@@ -36,6 +39,7 @@ use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
 use crate::telemetry::Fact;
+pub use notify::Manager;
 pub use plan::{Assigned, Plan, PlannedPool, Times};
 pub use requests::{Ask, Reply, Request, submit};
 pub use runs::Runs;
@@ -65,6 +69,8 @@ pub struct Daemon {
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
     timekeeping: bool,
+    manager: Manager,
+    coming: watch::Sender<Option<status::Coming>>,
 }
 
 impl Daemon {
@@ -99,6 +105,8 @@ impl Daemon {
             runs,
             sites: watch::Sender::new(Vec::new()),
             timekeeping: true,
+            manager: Manager::none(),
+            coming: watch::Sender::new(None),
         })
     }
 
@@ -106,6 +114,13 @@ impl Daemon {
     #[must_use]
     pub fn without_timekeeping(mut self) -> Self {
         self.timekeeping = false;
+        self
+    }
+
+    /// Tells this service manager how it goes.
+    #[must_use]
+    pub fn under(mut self, manager: Manager) -> Self {
+        self.manager = manager;
         self
     }
 
@@ -118,6 +133,7 @@ impl Daemon {
             stop: self.stop.clone(),
             runs: self.runs.clone(),
             sites: self.sites.subscribe(),
+            manager: self.manager.clone(),
         }
     }
 
@@ -145,12 +161,17 @@ impl Daemon {
             });
         }
         self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
+        if self.manager.listens() {
+            self.part(&parts, &failed, "reporter to the service manager", status::Status::new(&self).run());
+        }
         parts.close();
+        self.manager.ready();
         let outcome = tokio::select! {
             () = self.stop.cancelled() => Ok(()),
             Some(failure) = failures.recv() => Err(failure),
         };
         self.stop.cancel();
+        self.manager.stopping(grace);
         self.drain(&parts, grace).await;
         self.store.close().await?;
         outcome
@@ -175,12 +196,23 @@ impl Daemon {
         });
     }
 
+    /// The timekeeper has ended already, and its place is taken as long as runs come to a safe point.
+    async fn beat(&self) -> std::convert::Infallible {
+        let Some(beat) = self.manager.beat() else { return std::future::pending().await };
+        let running = self.runs.len();
+        self.manager.status(&format!("stopping: {running} runs come to a safe point"));
+        loop {
+            self.manager.alive();
+            self.clock.sleep(beat).await;
+        }
+    }
+
     /// Waits for runs to reach a safe point, then logs out of every pool.
     async fn drain(&self, parts: &TaskTracker, grace: Duration) {
         let mut worker = Worker::new(&self.clock);
         let late = self.clock.sleep(grace);
         let rest = async {
-            tokio::select! { () = self.runs.rest() => true, () = late => false }
+            tokio::select! { () = self.runs.rest() => true, () = late => false, never = self.beat() => match never {} }
         };
         if !worker.wait(rest).await {
             let text = format!(
@@ -211,6 +243,7 @@ pub struct Handle {
     stop: CancellationToken,
     runs: Runs,
     sites: watch::Receiver<Vec<SharedSite>>,
+    manager: Manager,
 }
 
 impl Handle {
@@ -238,6 +271,11 @@ impl Handle {
     /// Everything that runs.
     pub fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    /// Whoever is told how it goes.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
     }
 
     /// What it works by.

@@ -75,6 +75,11 @@ impl Runs {
         *self.inner.count.borrow()
     }
 
+    /// How many runs there are, as that changes.
+    pub(super) fn count(&self) -> watch::Receiver<usize> {
+        self.inner.count.subscribe()
+    }
+
     /// True when nothing runs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

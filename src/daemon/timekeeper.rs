@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::notify::Manager;
 use super::plan::Plan;
 use super::runs::{Runs, Start};
+use super::status::Coming;
 use crate::clock::SharedClock;
 use crate::domain::id::{PolicyId, PoolUuid};
 use crate::domain::policy::Policy;
@@ -43,6 +45,8 @@ pub(super) struct Timekeeper {
     sites: Vec<SharedSite>,
     lines: HashMap<Key, Line>,
     queue: BinaryHeap<Reverse<(DateTime<Utc>, Key)>>,
+    manager: Manager,
+    coming: watch::Sender<Option<Coming>>,
 }
 
 /// One policy on one pool.
@@ -74,6 +78,8 @@ impl Timekeeper {
             sites: Vec::new(),
             lines: HashMap::new(),
             queue: BinaryHeap::new(),
+            manager: daemon.manager.clone(),
+            coming: daemon.coming.clone(),
         }
     }
 
@@ -81,9 +87,11 @@ impl Timekeeper {
         let mut worker = Worker::new(&self.clock);
         loop {
             self.decide().await?;
+            self.tell();
             let now = self.clock.now();
             let next = self.queue.peek().map(|Reverse((at, _))| (*at - now).to_std().unwrap_or_default());
             let look = self.plan.borrow().times.look_every;
+            let look = self.manager.beat().map_or(look, |beat| look.min(beat));
             let sleep = self.clock.sleep(next.unwrap_or(look).min(look));
             let news = {
                 let (arrivals, plan, stop) = (&mut self.arrivals, &mut self.plan, &self.stop);
@@ -104,6 +112,22 @@ impl Timekeeper {
                 News::Plan => self.lay_out().await?,
             }
         }
+    }
+
+    /// That the loop came round, and what is due next. An entry whose line has another time by now is not it.
+    fn tell(&mut self) {
+        self.manager.alive();
+        while let Some(Reverse((at, key))) = self.queue.peek()
+            && self.lines.get(key).is_none_or(|line| line.wake_at != *at)
+        {
+            self.queue.pop();
+        }
+        let next = self.queue.peek().filter(|Reverse((at, _))| *at < DateTime::<Utc>::MAX_UTC);
+        let coming = next.and_then(|Reverse((at, key))| {
+            let policy = &self.lines.get(key)?.policy;
+            Some(Coming { policy: policy.id.to_string(), at: *at, zone: policy.schedule.zone().clone() })
+        });
+        self.coming.send_if_modified(|known| std::mem::replace(known, coming.clone()) != coming);
     }
 
     /// A pool was reached and compared with the history.

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what failed by panicking")]
 
 mod catalogue;
+mod launcher;
+mod service;
+mod unit;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
