@@ -14,7 +14,7 @@ use super::planned;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::changes::changes;
 use crate::config::{Config, Diagnostics, Severity};
-use crate::daemon::{Daemon, Handle, Manager, Plan};
+use crate::daemon::{Daemon, Door, Exporter, Handle, Manager, Plan};
 use crate::domain::event::EventKind;
 use crate::telemetry::{Fact, Format, goes_to_journal};
 use crate::xenapi::error::chain;
@@ -64,8 +64,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock::new());
     let format = args.log_format();
     let Some(config) = load(&args.config, &clock, format) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
-    let plan = match usable(&config, &args.config) {
-        Ok(plan) => plan,
+    let (plan, door) = match usable(&config, &args.config) {
+        Ok(usable) => usable,
         Err(error) => {
             Fact::new(EventKind::ConfigurationWrong).say(&format!("{error:#}"));
             return Ok(ExitCode::from(WRONG_CONFIGURATION));
@@ -73,6 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let opened = planned::history(&config.store.path, clock.now()).await?;
     let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.under(Manager::of_environment());
+    let daemon = exporting(daemon, door).await;
     let (version, path, installation) = (env!("CARGO_PKG_VERSION"), args.config.display(), &config.installation);
     let (pools, policies) = (config.pools.len(), config.policies.len());
     Fact::new(EventKind::Started)
@@ -86,9 +87,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What to work by, if there is work and everything that is needed for it, such as passwords.
-fn usable(config: &Config, path: &Path) -> anyhow::Result<Plan> {
+fn usable(config: &Config, path: &Path) -> anyhow::Result<(Plan, Option<(Door, usize)>)> {
     anyhow::ensure!(!config.pools.is_empty(), "{} has no [[pool]], so there is nothing to do", path.display());
-    planned::plan(config)
+    let door = config.metrics.as_ref().map(planned::door).transpose()?;
+    Ok((planned::plan(config)?, door))
+}
+
+/// Offers figures. That they cannot be offered keeps nobody's snapshots from being taken.
+async fn exporting(daemon: Daemon, door: Option<(Door, usize)>) -> Daemon {
+    let Some((door, vms)) = door else { return daemon };
+    match Exporter::open(&door).await {
+        Ok(exporter) => daemon.exporting(exporter, vms),
+        Err(error) => {
+            Fact::new(EventKind::MetricsAway).say(&format!("no metrics are offered: {}", chain(&error)));
+            daemon
+        }
+    }
 }
 
 /// The configuration; all that is wrong with it is said.
@@ -164,11 +178,17 @@ async fn take_over(
     format: Format,
 ) -> Result<Vec<String>, String> {
     let new = load(path, clock, format).ok_or("the files have errors; `xensnap check` shows them")?;
-    if new.installation != now.installation || new.pools != now.pools || new.store != now.store {
+    let kept = Config {
+        installation: now.installation.clone(),
+        pools: now.pools.clone(),
+        store: now.store.clone(),
+        metrics: now.metrics.clone(),
+        ..new.clone()
+    };
+    if kept != new {
         Fact::new(EventKind::RestartNeeded)
-            .say("pools, history and installation change with a restart only; the policies are taken over now");
+            .say("pools, history, metrics and installation change with a restart only; the policies are taken over now");
     }
-    let kept = Config { installation: now.installation.clone(), pools: now.pools.clone(), store: now.store.clone(), ..new };
     let plan = planned::plan(&kept).map_err(|error| format!("{error:#}"))?;
     handle.reload(plan).await.map_err(|error| format!("the history cannot be written: {}", chain(&error)))?;
     let changes = changes(now, &kept).iter().map(ToString::to_string).collect();

@@ -22,8 +22,9 @@ use crate::engine::error::Result;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site};
 use crate::engine::worker::Worker;
-use crate::store::{EventKind, Member, PoolSeen, Run, Store};
+use crate::store::{EventKind, Member, Outcome, Page, PoolSeen, Run, RunFilter, Store};
 use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
 use crate::xenapi::records::Host;
 use crate::xenapi::types::Ref;
 use crate::xenapi::{Incarnation, Pool, error};
@@ -44,6 +45,7 @@ pub(super) struct Keeper {
     stop: CancellationToken,
     arrive: mpsc::Sender<SharedSite>,
     sites: watch::Sender<Vec<SharedSite>>,
+    metrics: Metrics,
 }
 
 enum News {
@@ -64,6 +66,7 @@ impl Keeper {
             stop: daemon.stop.clone(),
             arrive,
             sites: daemon.sites.clone(),
+            metrics: daemon.metrics.clone(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Keeper {
         self.seen(&site, &incarnation).await?;
         self.store.restore_settled().await?;
         self.resume(&mut worker, &site, &findings).await?;
+        self.remember_successes(&site).await?;
         let text = format!("the pool {} is worked with: master {}, {}", site.name(), incarnation.address, holdings(&findings));
         Fact::new(EventKind::PoolReached).pool(site.name()).say(&text);
         self.sites.send_modify(|sites| {
@@ -149,6 +153,7 @@ impl Keeper {
             admission: Admission::new(self.pool.limits),
             pace: plan.pace,
             compared: watch::Sender::new(None),
+            metrics: self.metrics.clone(),
             said: std::sync::Mutex::default(),
         }
     }
@@ -180,6 +185,24 @@ impl Keeper {
         let server_start = incarnation.agent_start_time.clone().unwrap_or_else(|| "unknown".to_owned());
         let seen = PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start };
         self.store.see_pool(seen, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// When each policy last did well, in whichever life.
+    async fn remember_successes(&self, site: &Site) -> Result<()> {
+        let policies: Vec<String> = self.plan.borrow().enabled_on(site.name()).map(|policy| policy.id.to_string()).collect();
+        for policy in policies {
+            for outcome in [Outcome::Succeeded, Outcome::Observed] {
+                let filter = RunFilter {
+                    policy: Some(policy.clone()),
+                    pool: Some(site.uuid.0),
+                    outcome: Some(outcome),
+                    ..RunFilter::default()
+                };
+                let newest = self.store.runs(filter, Page::first(1)).await?.rows.pop().and_then(|run| run.finished_at);
+                newest.into_iter().for_each(|at| self.metrics.succeeded(site.name(), &policy, at));
+            }
+        }
         Ok(())
     }
 

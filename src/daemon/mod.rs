@@ -16,10 +16,12 @@
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
 //! | `requests` | what people asked for while the service runs |
+//! | `metrics` | figures for Prometheus |
 //! | `notify`, `status` | what the service manager is told |
 
 mod chores;
 mod keeper;
+mod metrics;
 mod notify;
 mod plan;
 mod requests;
@@ -39,6 +41,8 @@ use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
 use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
+pub use metrics::{Door, DoorError, Exporter};
 pub use notify::Manager;
 pub use plan::{Assigned, Plan, PlannedPool, Times};
 pub use requests::{Ask, Reply, Request, submit};
@@ -71,6 +75,8 @@ pub struct Daemon {
     timekeeping: bool,
     manager: Manager,
     coming: watch::Sender<Option<status::Coming>>,
+    metrics: Metrics,
+    exporter: Option<(Exporter, usize)>,
 }
 
 impl Daemon {
@@ -107,6 +113,8 @@ impl Daemon {
             timekeeping: true,
             manager: Manager::none(),
             coming: watch::Sender::new(None),
+            metrics: Metrics::new(),
+            exporter: None,
         })
     }
 
@@ -124,6 +132,13 @@ impl Daemon {
         self
     }
 
+    /// Offers figures; VMs have series of their own up to so many.
+    #[must_use]
+    pub fn exporting(mut self, exporter: Exporter, vm_series: usize) -> Self {
+        self.exporter = Some((exporter, vm_series));
+        self
+    }
+
     /// A handle to steer it by.
     pub fn handle(&self) -> Handle {
         Handle {
@@ -134,6 +149,8 @@ impl Daemon {
             runs: self.runs.clone(),
             sites: self.sites.subscribe(),
             manager: self.manager.clone(),
+            metrics: self.metrics.clone(),
+            vm_series: self.exporter.as_ref().map_or(0, |(_, vm_series)| *vm_series),
         }
     }
 
@@ -141,7 +158,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When a part of it cannot go on.
-    pub async fn run(self, grace: Duration) -> Result<(), DaemonError> {
+    pub async fn run(mut self, grace: Duration) -> Result<(), DaemonError> {
         let parts = TaskTracker::new();
         let (failed, mut failures) = mpsc::channel(4);
         let (arrive, arrivals) = mpsc::channel(16);
@@ -161,6 +178,10 @@ impl Daemon {
             });
         }
         self.part(&parts, &failed, "reader of requests", requests::serve(self.handle()));
+        let handle = self.handle();
+        if let Some((exporter, _)) = self.exporter.take() {
+            self.part(&parts, &failed, "answerer of metrics", metrics::serve(exporter, handle, self.metrics.clone()));
+        }
         if self.manager.listens() {
             self.part(&parts, &failed, "reporter to the service manager", status::Status::new(&self).run());
         }
@@ -244,6 +265,8 @@ pub struct Handle {
     runs: Runs,
     sites: watch::Receiver<Vec<SharedSite>>,
     manager: Manager,
+    metrics: Metrics,
+    vm_series: usize,
 }
 
 impl Handle {

@@ -213,6 +213,8 @@ impl Timekeeper {
         let claims = self.store.claim_all(slots, self.clock.now()).await?;
         for (due, claim) in due.iter().zip(claims) {
             let Some(line) = self.lines.get(&due.key) else { continue };
+            let late = (self.clock.now() - due.slot.due_at).to_std().unwrap_or_default();
+            line.site.metrics.slot_decided(line.site.name(), &due.slot.reason, due.runs.then_some(late));
             if !due.runs {
                 say(line, &due.slot);
             }

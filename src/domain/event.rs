@@ -100,6 +100,8 @@ kinds! {
         ConfigurationWrong = "configuration-wrong", Error, "cf6770a5a47148b78b3519413f6aedf8",
         /// Something in a configuration file is doubtful.
         ConfigurationDoubtful = "configuration-doubtful", Warning, "eaea870201de48fab3d13be6b8511513",
+        /// Figures for Prometheus cannot be offered.
+        MetricsAway = "metrics-away", Warning, "7c8ce83a0a194807b40edf2baefcfb61",
         /// Something changed that only a restart takes over.
         RestartNeeded = "restart-needed", Warning, "c5cec84229014fb7a7b2b72d852a872a",
         /// The history was another installation's before.

@@ -194,7 +194,9 @@ async fn taken(
 fn say_taken(errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, snapshot: Uuid) {
     let mut fact = errand.site.fact_of_job(job, EventKind::SnapshotTaken).snapshot(snapshot);
     if let (Some(called), Some(ended)) = (attempt.called_at, attempt.ended_at) {
-        fact = fact.took((ended - called).to_std().unwrap_or_default());
+        let took = (ended - called).to_std().unwrap_or_default();
+        errand.site.metrics.snapshot_taken(errand.site.name(), kind_row(kind).as_str(), took);
+        fact = fact.took(took);
     }
     let kind = kind_row(kind).as_str();
     fact.say(&format!("a {kind} snapshot of VM {} was taken for policy {}", job.vm_name, job.policy_name));

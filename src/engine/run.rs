@@ -283,6 +283,7 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
         cause = Some(failed);
     }
     let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
+    count(errand, &run, &jobs);
     say(errand, &run);
     Ok(run)
 }
@@ -305,6 +306,20 @@ fn outcome(errand: &Errand, jobs: &[Job]) -> Outcome {
         (_, 0) => Outcome::Succeeded,
         (0, _) => Outcome::Failed,
         _ => Outcome::Partial,
+    }
+}
+
+fn count(errand: &Errand, run: &Run, jobs: &[Job]) {
+    let (metrics, pool, policy) = (&errand.site.metrics, errand.site.name(), run.policy.as_str());
+    for job in jobs {
+        let failed = !matches!(job.state, JobState::Done | JobState::Observed);
+        let reason = job.cause.as_ref().map(|cause| cause.code.as_str()).filter(|code| failed && !code.is_empty());
+        metrics.job_ended(pool, policy, job.state.as_str(), reason);
+    }
+    let outcome = run.outcome.map_or("unknown", Outcome::as_str);
+    metrics.run_ended(pool, policy, outcome, (errand.site.now() - run.started_at).to_std().unwrap_or_default());
+    if matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Observed)) {
+        metrics.succeeded(pool, policy, errand.site.now());
     }
 }
 

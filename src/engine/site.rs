@@ -15,6 +15,7 @@ use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
 use crate::store::{self, Cause, EventKind, Job, NewEvent, Snapshot, Store};
 use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::{EventClass, Vm};
 use crate::xenapi::types::Uuid as ServerUuid;
@@ -96,6 +97,8 @@ pub struct Site {
     /// With which life of the server the history agrees; nothing while they have not been compared since the server may have
     /// forgotten something: then nothing is removed.
     pub compared: watch::Sender<Option<Incarnation>>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }

@@ -98,6 +98,7 @@ pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, q
     if let Some(run) = removal.run {
         fact = fact.run(run.0);
     }
+    site.metrics.snapshot_removed(site.name());
     let took = site.clock.elapsed().saturating_sub(begun);
     fact.took(took).say(&format!("the snapshot {} was removed with its disks: {}", removal.snapshot, removal.reason));
     Ok(Removed::Done)

@@ -7,9 +7,11 @@
 //! | `fact` | a line of a known kind, with what it is about |
 //! | `names` | what the journal calls the fields of a line |
 //! | `journal` | the journal's own protocol |
+//! | `metrics` | figures for Prometheus |
 
 mod fact;
 mod journal;
+pub mod metrics;
 mod names;
 
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -9,6 +9,7 @@ mod frugal;
 mod journal;
 mod lab;
 mod look;
+mod metrics;
 mod nights;
 mod ownership;
 mod person;

@@ -160,6 +160,28 @@ async fn a_credential_that_is_missing_or_empty_ends_it_for_good_and_says_what_to
 }
 
 #[tokio::test]
+async fn figures_that_cannot_be_offered_keep_nobodys_snapshots_from_being_taken() {
+    let pool = pool().await;
+    let machine = Machine::new(&[CREDENTIAL]);
+    configure(&machine, &pool, "nightly", "0 2 * * *");
+    machine.write("/etc/xensnap/credentials/tokyo", PASSWORD);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let main = std::fs::read_to_string(machine.path("/etc/xensnap/xensnap.toml")).unwrap();
+    let listen = format!("{main}[metrics]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    machine.write("/etc/xensnap/xensnap.toml", &listen);
+    let mut service = machine.start();
+    service.tells("that it is ready", |line| line == "READY=1").await;
+    assert!(service.log().contains("no metrics are offered"), "{}", service.log());
+    service.signal("-TERM");
+    assert!(service.ends().await.success());
+
+    machine.write("/etc/xensnap/xensnap.toml", &format!("{listen}token_file = \"missing\"\n"));
+    let mut service = machine.start();
+    assert_eq!(service.ends().await.code(), Some(78), "{}", service.log());
+    assert!(service.log().contains("the token of [metrics] cannot be used"), "{}", service.log());
+}
+
+#[tokio::test]
 async fn what_goes_wrong_otherwise_is_tried_again_within_limits() {
     let pool = pool().await;
     let machine = Machine::new(&[CREDENTIAL]);
