@@ -4,21 +4,19 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::plan::Plan;
 use super::runs::Runs;
-use crate::domain::policy::{Afterwards, Limits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
-use crate::domain::retention::{Order, Rules};
-use crate::domain::schedule::Schedule;
-use crate::domain::selection::Selection;
-use crate::domain::zone::Zone;
+use crate::domain::id::PolicyId;
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
+use crate::engine::uninstall::Queue;
 use crate::engine::worker::Worker;
 use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Run, Store};
+use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Removal, Run, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -59,15 +57,23 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
         {
             continue;
         }
-        let row = match removal.snapshot_row {
-            Some(row) => Some(site.store.snapshot(row).await?),
-            None => None,
-        };
-        let policy = row.as_ref().and_then(|row| plan.policy(&row.policy));
-        let queue = policy.map_or_else(|| prune::queue(&stand_in("removed", "removed")), |policy| prune::queue(policy));
-        uninstall::carry_out(worker, site, &removal, &queue).await?;
+        let queue = queue_of(site, plan, &removal).await?;
+        let claim = aftermath::claim_on(site, removal.snapshot).await?;
+        uninstall::carry_out_as(worker, site, &removal, &queue, claim).await?;
     }
     settle(worker, site).await
+}
+
+/// The turns of the policy for which something is removed: of its snapshot, or of its run where what is removed never was one.
+async fn queue_of(site: &SharedSite, plan: &Plan, removal: &Removal) -> Result<Queue> {
+    let policy = match (removal.snapshot_row, removal.run) {
+        (Some(row), _) => Some(site.store.snapshot(row).await?.policy),
+        (None, Some(run)) => Some(site.store.run(run).await?.policy),
+        (None, None) => None,
+    };
+    let known = policy.as_ref().and_then(|policy| plan.policy(policy));
+    let id = policy.and_then(|policy| policy.parse().ok());
+    Ok(known.map_or_else(|| prune::queue_of(&id.unwrap_or_else(PolicyId::nobody)), |policy| prune::queue(policy)))
 }
 
 /// What no run makes durable any more: removals of runs that are over, and of none.
@@ -84,44 +90,47 @@ async fn settle(worker: &mut Worker, site: &SharedSite) -> Result<()> {
     Ok(())
 }
 
-/// VMs that we shut down and that an earlier life did not bring back.
+/// VMs that we shut down and that an earlier life did not bring back; so many at a time, because a start may take long.
 pub(super) async fn bring_back(worker: &mut Worker, site: &SharedSite) -> Result<()> {
-    let prefix = format!("offline/{}/", site.uuid);
-    for (note, value) in site.store.kept_under(&prefix).await? {
-        let run = value.get("run").and_then(Value::as_str).and_then(|run| run.parse::<Uuid>().ok());
-        if let Some(run) = run
-            && let Some(run) = site.store.run_by_uuid(run).await?
-            && site
-                .store
-                .jobs_of(run.id)
-                .await?
-                .iter()
-                .any(|job| note.ends_with(&job.vm_uuid.to_string()) && matches!(job.state, JobState::Intent | JobState::Calling))
-        {
-            // Its snapshot may be in work.
-            continue;
-        }
-        let vm = note.rsplit('/').next().and_then(|vm| vm.parse::<Uuid>().ok());
-        let vm = vm.and_then(|vm| view::vm_of(&site.inventory.read(), vm));
-        let Some(vm) = vm else {
-            site.store.drop_note(&note).await?;
-            continue;
-        };
-        match offline::bring_back(worker, &site.pool, &site.inventory, &vm).await {
-            Ok(()) if is_watched(&value, site.now()) => {}
-            Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(&note).await?,
-            Err(error) => {
-                let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
-                let text = format!(
-                    "{name} was shut down for its snapshot and cannot be started again: {}",
-                    crate::xenapi::error::chain(&error)
-                );
-                let vm = note.rsplit('/').next().and_then(|vm| vm.parse::<Uuid>().ok());
-                site.note(NewEvent { vm, ..site.event(EventKind::LeftHalted, text) }).await?;
-            }
+    let notes = site.store.kept_under(&format!("offline/{}/", site.uuid)).await?;
+    let lines = notes.into_iter().map(|(note, value)| async move {
+        let mut worker = site.worker();
+        bring_back_one(&mut worker, site, &note, &value).await
+    });
+    let back: Vec<Result<()>> = worker.wait(stream::iter(lines).buffer_unordered(STARTS_AT_ONCE).collect()).await;
+    back.into_iter().collect()
+}
+
+/// So many VMs are started at a time.
+const STARTS_AT_ONCE: usize = 8;
+
+async fn bring_back_one(worker: &mut Worker, site: &SharedSite, note: &str, value: &Value) -> Result<()> {
+    let Some(vm) = note.rsplit('/').next().and_then(|vm| vm.parse::<Uuid>().ok()) else {
+        return Ok(site.store.drop_note(note).await?);
+    };
+    if is_in_work(site, value, vm).await? {
+        return Ok(());
+    }
+    let Some(reference) = view::vm_of(&site.inventory.read(), vm) else { return Ok(site.store.drop_note(note).await?) };
+    match offline::bring_back(worker, &site.pool, &site.inventory, &reference).await {
+        Ok(()) if is_watched(value, site.now()) => {}
+        Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(note).await?,
+        Err(error) => {
+            let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
+            let error = crate::xenapi::error::chain(&error);
+            let text = format!("{name} was shut down for its snapshot and cannot be started again: {error}");
+            site.note(NewEvent { vm: Some(vm), ..site.event(EventKind::LeftHalted, text) }).await?;
         }
     }
     Ok(())
+}
+
+/// Whether the snapshot for which a VM was shut down may be in work.
+async fn is_in_work(site: &SharedSite, note: &Value, vm: Uuid) -> Result<bool> {
+    let Some(run) = note.get("run").and_then(Value::as_str).and_then(|run| run.parse().ok()) else { return Ok(false) };
+    let Some(run) = site.store.run_by_uuid(run).await? else { return Ok(false) };
+    let jobs = site.store.jobs_of(run.id).await?;
+    Ok(jobs.iter().any(|job| job.vm_uuid == vm && matches!(job.state, JobState::Intent | JobState::Calling)))
 }
 
 /// True while a guest that was asked to shut down and did not may still do so.
@@ -137,34 +146,4 @@ pub(super) async fn cancel_queued(store: &Store, run: &Run, now: DateTime<Utc>) 
         store.end_job(job.id, JobState::Cancelled, Some(cause), now).await?;
     }
     Ok(())
-}
-
-/// A policy in place of one that is in no file any more: it ends what was begun, and keeps everything.
-pub(super) fn stand_in(id: &str, name: &str) -> Policy {
-    let yearly = "@yearly".parse().ok().and_then(|yearly| Schedule::new(vec![yearly], Zone::utc()).ok());
-    let fallback = || unreachable!("@yearly is an expression");
-    let template = |text: &str| text.parse().unwrap_or_else(|_| unreachable!("a constant template"));
-    Policy {
-        id: id.parse().unwrap_or_else(|_| "removed".parse().unwrap_or_else(|_| unreachable!("a constant id"))),
-        name: name.to_owned(),
-        enabled: false,
-        observe: false,
-        priority: Priority::default(),
-        schedule: yearly.unwrap_or_else(fallback),
-        selection: Selection::default(),
-        snapshot: SnapshotSettings {
-            kind: WantedKind::Disk,
-            exclude_disks: Vec::new(),
-            name: template("{policy} {due}"),
-            description: template("{policy}"),
-        },
-        hooks: Vec::new(),
-        retention: Retention {
-            rules: Rules::last(100_000),
-            order: Order::SnapshotFirst,
-            on_vm_deleted: Afterwards::Keep,
-            on_policy_removed: Afterwards::Keep,
-        },
-        limits: Limits::default(),
-    }
 }

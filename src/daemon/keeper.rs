@@ -210,7 +210,7 @@ impl Keeper {
     async fn resume(&self, worker: &mut Worker, site: &SharedSite, findings: &Findings) -> Result<()> {
         chores::bring_back(worker, site).await?;
         for slot in self.store.slots_without_run().await?.into_iter().filter(|slot| slot.pool == site.uuid.0) {
-            let policy = self.policy(&slot.policy, &slot.policy_name);
+            let Some(policy) = self.policy(&slot.policy, &slot.policy_name) else { continue };
             self.runs.start(site, &policy, slot.due_at, Start::Slot(slot.id));
         }
         for run in self.store.unfinished_runs().await?.into_iter().filter(|run| run.pool == site.uuid.0) {
@@ -226,7 +226,7 @@ impl Keeper {
 
     /// Drives a run that an earlier life began, or that has work again.
     async fn again(&self, site: &SharedSite, run: Run) -> Result<()> {
-        let policy = self.policy(&run.policy, &run.policy_name);
+        let Some(policy) = self.policy(&run.policy, &run.policy_name) else { return Ok(()) };
         if self.plan.borrow().policy(&run.policy).is_none() {
             chores::cancel_queued(&self.store, &run, self.clock.now()).await?;
         }
@@ -234,10 +234,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// The policy of this id; one that keeps everything if no file has it any more.
-    fn policy(&self, id: &str, name: &str) -> Arc<Policy> {
-        let plan = self.plan.borrow();
-        plan.policy(id).cloned().unwrap_or_else(|| Arc::new(chores::stand_in(id, name)))
+    /// The policy of this id; one that keeps everything if no file has it any more. Nothing for an id that is none.
+    fn policy(&self, id: &str, name: &str) -> Option<Arc<Policy>> {
+        if let Some(policy) = self.plan.borrow().policy(id) {
+            return Some(Arc::clone(policy));
+        }
+        match id.parse() {
+            Ok(id) => Some(Arc::new(Policy::keeping_everything(id, name))),
+            Err(error) => {
+                tracing::error!(policy_name = %name, %error, "the history names a policy by an id that cannot be; what was begun for it is left alone");
+                None
+            }
+        }
     }
 
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {

@@ -280,8 +280,9 @@ impl Handle {
     /// # Errors
     /// When the history cannot be written: then the old ones stay.
     pub async fn reload(&self, plan: Plan) -> store::Result<Changes> {
-        let changes = self.store.see_policies(plan.seen(), self.clock.now()).await?;
+        // What is written last decides, in one transaction; what a file says for a time without it may be known before it counts.
         wishes(&self.store, &plan, &self.clock).await?;
+        let changes = self.store.see_policies(plan.seen(), self.clock.now()).await?;
         self.plan.send_replace(Arc::new(plan));
         Ok(changes)
     }

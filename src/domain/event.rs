@@ -168,6 +168,8 @@ kinds! {
         ApprovalNeeded = "approval-needed", Warning, "8eceeb09b1d04cfa84b4b91bf86712d9",
         /// A snapshot is not in the pool any more.
         Vanished = "vanished", Warning, "e9f2dabb72bb40a1b66aeae456806b38",
+        /// What a failed attempt left is removed.
+        Leftover = "leftover", Notice, "e2e8a86d3fcd43e4a2737ffa2e10d32b",
         /// Snapshots that the pool forgot are taken again.
         TakenAgain = "taken-again", Info, "fd2cef616e5c426ca5bb28190cb781a8",
         /// Disks of a snapshot that is gone are still there.

@@ -176,6 +176,13 @@ names! {
     InstallationId = "installation id";
 }
 
+impl PolicyId {
+    /// Whom work belongs to that is done for no policy, where turns are taken.
+    pub fn nobody() -> Self {
+        Self("nobody".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -90,6 +90,11 @@ impl Template {
         cut(&self.fill(subject), LONGEST_DESCRIPTION)
     }
 
+    /// The policy's name and nothing else.
+    pub fn of_policy() -> Self {
+        Self { source: "{policy}".to_owned(), pieces: vec![Piece::Policy] }
+    }
+
     fn fill(&self, subject: &Subject<'_>) -> String {
         let filled = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),

@@ -15,6 +15,7 @@ use super::schedule::{Schedule, ScheduleError};
 use super::selection::{DiskClause, Selection};
 use super::snapshot::Kind;
 use super::span::Exact;
+use super::zone::Zone;
 
 /// A checked policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,6 +229,33 @@ pub enum Doubt {
 const LONG_CHAIN: u32 = 25;
 
 impl Policy {
+    /// In place of a policy that is in no file any more: it ends what was begun in its name, begins nothing, and keeps everything.
+    pub fn keeping_everything(id: PolicyId, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            enabled: false,
+            observe: false,
+            priority: Priority::default(),
+            schedule: Schedule::never(Zone::utc()),
+            selection: Selection::default(),
+            snapshot: SnapshotSettings {
+                kind: WantedKind::Disk,
+                exclude_disks: Vec::new(),
+                name: Template::of_policy(),
+                description: Template::of_policy(),
+            },
+            hooks: Vec::new(),
+            retention: Retention {
+                rules: Rules::everything(),
+                order: Order::SnapshotFirst,
+                on_vm_deleted: Afterwards::Keep,
+                on_policy_removed: Afterwards::Keep,
+            },
+            limits: Limits::default(),
+        }
+    }
+
     /// Whether the parts fit together. `from` is where slots are looked at.
     pub fn check(&self, from: DateTime<Utc>) -> Result<(), PolicyError> {
         if self.selection.include.is_empty() {
@@ -279,8 +307,8 @@ impl fmt::Display for Doubt {
 
 #[cfg(test)]
 mod tests {
-    use super::super::retention::Period;
-    use super::super::zone::Zone;
+    use super::super::id::SnapshotUuid;
+    use super::super::retention::{Candidate, Period, State, Verdict, decide};
     use super::*;
 
     fn policy() -> Policy {
@@ -317,6 +345,23 @@ mod tests {
     fn a_plain_policy_is_fine() {
         assert_eq!(policy().check(from()), Ok(()));
         assert_eq!(policy().doubts(from()), []);
+    }
+
+    #[test]
+    fn what_stands_for_a_removed_policy_never_fires_selects_nothing_and_keeps_everything() {
+        let gone = Policy::keeping_everything("gone".parse().unwrap(), "Gone");
+        assert_eq!((gone.id.as_str(), gone.name.as_str(), gone.enabled), ("gone", "Gone", false));
+        assert_eq!(gone.schedule.next_after(from()), None);
+        assert!(gone.selection.include.is_empty() && gone.hooks.is_empty());
+        let candidate = |n: u32| {
+            let at = from() - chrono::TimeDelta::minutes(n.into());
+            let snapshot = SnapshotUuid(uuid::Uuid::from_u128(n.into()));
+            Candidate { snapshot, due_at: at, taken_at: at, state: State::Durable, pin: None }
+        };
+        let held: Vec<Candidate> = (0..500).map(candidate).collect();
+        let plan = decide(&gone.retention.rules, gone.schedule.zone(), &held, from());
+        assert_eq!(plan.decisions.len(), 500);
+        assert!(plan.decisions.iter().all(|decision| matches!(decision.verdict, Verdict::Keep(_))));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One attempt: one call that takes a snapshot, under one nonce. The order is the rule: the intent is on disk before the call leaves,
 //! the call carries the nonce, the turn on the storage is passed on the moment the call's end is known.
 
+use chrono::{DateTime, Utc};
+
 use super::admission::Staged;
 use super::errand::Errand;
 use super::error::{Effect, Result, Setback};
@@ -89,7 +91,8 @@ pub async fn pick_up(worker: &mut Worker, site: &Site, task: Ref<TaskRecord>) ->
 }
 
 async fn finish(worker: &mut Worker, site: &Site, task: Task<Ref<Vm>>, over: impl FnOnce() + Send) -> Went {
-    match worker.wait(task.finish_then(Some(site.pace.call), over)).await {
+    // A failed task is what tells the next life that the call failed, until that is written down.
+    match worker.wait(task.leaving_failures().finish_then(Some(site.pace.call), over)).await {
         Ok(snapshot) => Went::Taken(snapshot),
         Err(error) => {
             let setback = Setback::from(error);
@@ -131,14 +134,25 @@ pub async fn record(
     Ok(Some((id, shown)))
 }
 
-/// Writes down that an attempt left nothing, and when the job is looked at again.
+/// Writes down that an attempt brought nothing, and when the job is looked at again. Only then is its task cleaned away.
 ///
 /// # Errors
 /// When the history cannot be written.
-pub async fn ended(site: &Site, job: &Job, attempt: AttemptId, setback: &Setback) -> Result<()> {
+pub async fn ended(
+    worker: &mut Worker,
+    site: &Site,
+    job: &Job,
+    attempt: AttemptId,
+    setback: &Setback,
+    next: DateTime<Utc>,
+) -> Result<()> {
     let ended = if setback.effect == Effect::Refused { Ended::Refused } else { Ended::Absent };
-    let next = site.now() + site.pace.pause(job.attempts + 1);
     site.store.call_ended(attempt, ended, setback.cause.clone(), next, site.now()).await?;
+    let rows = site.store.attempts(job.id).await?;
+    let task = rows.into_iter().find(|row| row.id == attempt).and_then(|row| row.task);
+    if let Some(task) = task.filter(|_| setback.effect == Effect::Refused) {
+        worker.wait(site.pool.forget(&Ref::new(&task))).await;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::errand::{Errand, kind_of, kind_row, policy_id};
 use super::error::{Effect, Result, Setback};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{leftover, marking, resolve, view};
+use super::{leftover, marking, prune, resolve, view};
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::schedule::Admission;
@@ -209,9 +209,10 @@ async fn unresolved(errand: &Errand, job: &Job, attempt: &Attempt, cause: Cause)
 }
 
 async fn refused(worker: &mut Worker, errand: &Errand, job: &Job, attempt: &Attempt, setback: &Setback) -> Result<Step> {
-    attempt::ended(&errand.site, job, attempt.id, setback).await?;
+    let next = errand.site.now() + errand.site.pace.pause(job.attempts + 1);
+    attempt::ended(worker, &errand.site, job, attempt.id, setback, next).await?;
     if setback.effect == Effect::Refused {
-        leftover::clear(worker, errand, job, attempt).await?;
+        leftover::clear(worker, &errand.site, job, attempt, &prune::queue(&errand.policy)).await?;
     }
     if setback.may_pass() || setback.effect == Effect::NeverLeft && setback.kind == failure::Kind::Ambiguous {
         return Ok(Step::Again);

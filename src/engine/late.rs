@@ -3,14 +3,17 @@
 
 use super::attempt::{self, Went};
 use super::errand::kind_of;
-use super::error::Result;
+use super::error::{Effect, Result};
+use super::leftover;
 use super::marking;
+use super::members;
+use super::prune;
 use super::resolve;
 use super::site::Site;
 use super::worker::Worker;
 use crate::domain::id::{RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::Mark;
-use crate::store::{Cause, Ended, EventKind, Job, JobState, SnapshotFilter, SnapshotState};
+use crate::store::{Cause, EventKind, Job, JobState, SnapshotFilter, SnapshotState};
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Uuid as ServerUuid;
 
@@ -57,9 +60,12 @@ async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
             attempt::record(worker, site, job, attempt.id, kind_of(job.kind), &snapshot).await?;
         }
         Went::Not(setback) => {
-            site.store.call_ended(attempt.id, Ended::Absent, setback.cause.clone(), site.now(), site.now()).await?;
+            attempt::ended(worker, site, job, attempt.id, &setback, site.now()).await?;
             let text = format!("it is certain by now that no snapshot was taken: {}", setback.cause.text);
-            site.note_of_job(job, EventKind::ResolvedAbsent, &Cause::new(setback.cause.code, text)).await?;
+            site.note_of_job(job, EventKind::ResolvedAbsent, &Cause::new(setback.cause.code.clone(), text)).await?;
+            if let (Effect::Refused, Ok(policy)) = (setback.effect, job.policy.parse()) {
+                leftover::clear(worker, site, job, &attempt, &prune::queue_of(&policy)).await?;
+            }
         }
     }
     Ok(())
@@ -116,7 +122,11 @@ pub async fn secure_all(worker: &mut Worker, site: &Site) -> Result<()> {
     let Some(known) = site.agrees_with() else { return Ok(()) };
     let marked = site.store.snapshots_to_secure(site.uuid.0).await?;
     let removed: Vec<_> = site.store.removals_to_settle(site.uuid.0).await?.into_iter().map(|removal| removal.id).collect();
-    if (!marked.is_empty() || !removed.is_empty()) && worker.wait(site.barrier.pass_since(known)).await.is_ok() {
+    if marked.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    if let Ok(passed) = worker.wait(site.barrier.pass_since(known)).await {
+        members::take_in(site, passed).await?;
         site.store.snapshots_durable(marked, site.now()).await?;
         site.store.removals_settled(removed, site.now()).await?;
     }

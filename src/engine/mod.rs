@@ -18,7 +18,7 @@
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
-//! | `admission`, `barrier` | whose turn it is on a storage repository; when the server will not forget any more |
+//! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
 pub mod admission;
@@ -35,6 +35,7 @@ pub mod kind;
 pub mod late;
 pub mod leftover;
 pub mod marking;
+pub mod members;
 pub mod offline;
 pub mod pins;
 pub mod prune;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::admission::Request;
 use super::error::Result;
 use super::holdings::{self, Held};
+use super::members;
 use super::pins;
 use super::site::Site;
 use super::uninstall::{self, Removed};
@@ -60,6 +61,7 @@ pub async fn decide(site: &Site, policy: &Policy, vm: Uuid, when: When) -> Resul
         When::Now => retention::decide(rules, zone, &candidates, now),
         When::Ahead(slot) => retention::decide_ahead(rules, zone, &candidates, now, slot),
     };
+    let plan = members::spare(site, plan, &held).await?;
     Ok(Verdicts { vm, held, plan })
 }
 

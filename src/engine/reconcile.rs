@@ -9,18 +9,26 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
+use super::admission::Request;
 use super::error::Result;
 use super::holdings;
+use super::prune;
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
+use crate::domain::id::{PolicyId, SrUuid};
 use crate::domain::mark::{Detachment, Mark, Ownership};
+use crate::domain::policy::Priority;
 use crate::store::{Cause, EventKind, JobId, NewSlot, Origin, RunId, SlotState, Snapshot, SnapshotState};
 use crate::xenapi::calls;
 use crate::xenapi::records::{Sr, Vdi, Vm};
 use crate::xenapi::types::{Ref, Uuid as ServerUuid};
+
+/// How long a scan may wait for its turn, and how long it may take; then the comparison goes on without it.
+const SCAN: Duration = Duration::from_secs(600);
 
 /// So long after a scan its events may still be on their way.
 const TOLD: Duration = Duration::from_secs(2);
@@ -86,19 +94,41 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
 }
 
 /// After a crash the storage may hold disks that the database lost, and the database disks that the storage lost: a scan tells the
-/// server. Failing at it matters to nobody.
+/// server. All storage side by side, each scan in its storage's turn. Failing at it matters to nobody.
 async fn scan(worker: &mut Worker, site: &Site, rows: &[Snapshot]) {
-    for uuid in used(site, rows) {
-        let sr = site.inventory.read().by_uuid::<Sr>(&ServerUuid::new(uuid)).map(|(reference, _)| reference.clone());
-        let Some(sr) = sr else { continue };
-        let scanned = match worker.wait(site.pool.start(calls::sr::scan(&sr))).await {
-            Ok(task) => worker.wait(task.finish(Some(Duration::from_secs(600)))).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = scanned {
-            tracing::info!(pool = %site.name(), sr = %uuid, %error, "the storage repository could not be scanned");
+    let scans = used(site, rows).into_iter().map(|sr| scan_one(worker.fork(), site, sr));
+    let scans: Vec<_> = scans.collect();
+    worker.wait(join_all(scans)).await;
+}
+
+async fn scan_one(mut worker: Worker, site: &Site, uuid: Uuid) {
+    let sr = site.inventory.read().by_uuid::<Sr>(&ServerUuid::new(uuid)).map(|(reference, _)| reference.clone());
+    let Some(sr) = sr else { return };
+    let late = site.clock.sleep(SCAN);
+    let turn = async {
+        let turn = async { site.admission.stage(first_at(uuid)).await.turn().await };
+        tokio::select! { turn = turn => Some(turn), () = late => None }
+    };
+    let Some(turn) = worker.wait(turn).await else {
+        tracing::info!(pool = %site.name(), sr = %uuid, "the storage repository was not scanned: something else has been at work on it all the time");
+        return;
+    };
+    let scanned = match worker.wait(site.pool.start(calls::sr::scan(&sr))).await {
+        Ok(task) => {
+            let ended = worker.wait(task.finish_then(Some(SCAN), move || drop(turn))).await;
+            ended.map_err(|error| error.to_string())
         }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = scanned {
+        tracing::info!(pool = %site.name(), sr = %uuid, %error, "the storage repository could not be scanned");
     }
+}
+
+/// Everybody waits for the comparison, so its scans go before whatever else wants the storage.
+fn first_at(sr: Uuid) -> Request {
+    let priority = Priority::new(100).unwrap_or_default();
+    Request { priority, srs: vec![SrUuid(sr)], ..prune::queue_of(&PolicyId::nobody()) }
 }
 
 /// The storage of what the history has, and of what the pool has of ours: a snapshot that is back may be the only one on its storage.

@@ -10,10 +10,12 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::around;
-use super::barrier::{BarrierError, Passed};
+use super::barrier::BarrierError;
 use super::errand::{Errand, kind_row};
 use super::error::Result;
 use super::job::{self, Settled};
+use super::leftover;
+use super::members;
 use super::prune::{self, When};
 use super::selecting;
 use super::uninstall;
@@ -51,6 +53,7 @@ pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>)
         errand.site.trust(worker).await;
         jobs = begin(worker, &errand, only).await?;
     }
+    leftover::clear_all(worker, &errand, &jobs).await?;
     loop {
         if !settle_all(worker, &errand, &jobs).await? {
             return Ok(Driven::Stopped);
@@ -167,7 +170,10 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
         };
         let Some(passed) = worker.wait(passed).await else { return Ok(None) };
         match passed {
-            Ok(Passed::Synchronised | Passed::RedoLog | Passed::ByTime) => return Ok(Some(marked)),
+            Ok(passed) => {
+                members::take_in(site, passed).await?;
+                return Ok(Some(marked));
+            }
             Err(BarrierError::ServerRestarted) => {
                 // Whoever compares history and pool has to notice first.
                 site.distrust();
@@ -198,6 +204,7 @@ async fn advance(errand: &Errand, next: RunState) -> Result<()> {
 /// Ends what an earlier life began to remove, then retention for every VM of the run whose snapshot is durable.
 async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<()> {
     advance(errand, RunState::Removing).await?;
+    leftover::clear_all(worker, errand, jobs).await?;
     go_on_removing(worker, errand).await?;
     let ready: Vec<Job> = jobs.iter().filter(|job| job.state == JobState::Durable).cloned().collect();
     for_each(worker, errand, &ready, When::Now).await?;

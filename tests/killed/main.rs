@@ -99,7 +99,13 @@ impl Site {
     fn start(&self) -> Service {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xensnap"));
         command.args(["daemon", "--config"]).arg(self.folder.path().join("xensnap.toml"));
-        Service(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        let journal = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("journal")).unwrap();
+        Service(command.stdout(Stdio::null()).stderr(journal).spawn().unwrap())
+    }
+
+    /// True once a life has said this.
+    fn said(&self, words: &str) -> bool {
+        fs::read_to_string(self.folder.path().join("journal")).unwrap().contains(words)
     }
 
     async fn history(&self) -> Store {
@@ -209,6 +215,7 @@ async fn a_bad_file_at_sighup_leaves_the_old_policies_in_force_and_a_good_one_re
     until("it has taken something", || site.done(Deed::Created, "VM", "VM.snapshot") >= site.vms).await;
     policy_file(site.folder.path(), &EVERY_FOUR_SECONDS.replace("last = 1", "last = \"many\""));
     service.signal("-HUP");
+    until("it says so", || site.said("the configuration was not reloaded") && site.said("last = \"many\"")).await;
     let before = site.done(Deed::Created, "VM", "VM.snapshot");
     until("it goes on", || site.done(Deed::Created, "VM", "VM.snapshot") >= before + 2 * site.vms).await;
     policy_file(site.folder.path(), &EVERY_FOUR_SECONDS.replace("last = 1", "last = 3"));

@@ -207,7 +207,45 @@ async fn a_member_that_takes_over_with_yesterdays_database_loses_no_promise_and_
     let now: BTreeSet<_> = nights.lab.snapshots().into_iter().map(|found| (found.vm, found.mark.due_at)).collect();
     assert_eq!(now, real, "the same slots have a snapshot as before");
     nights.until_morning().await;
-    nights.check("the next night").await;
+    let held = nights.lab.held();
+    assert!(held.values().all(|due| due.len() == 3), "what was taken anew is not a day old, so one more stays: {held:?}");
+    nights.until_morning().await;
+    nights.check("two nights later").await;
+}
+
+/// The same with a policy that keeps one: that of the night before is the only one that every member knows, so it stays for a day more,
+/// and when a member takes over it is there with its disks.
+#[tokio::test]
+async fn the_only_snapshot_of_a_policy_is_not_removed_for_one_that_the_master_alone_knows() {
+    let world = world(Timings::default());
+    let vms = with_disks(&world, 2, 2);
+    let mut lab = Lab::with("2026-03-01T12:30:00Z", world, vec![policy_for("nightly", "0 2 * * *", &vms, 1)]).await;
+    let denied = ApiError::new("RBAC_PERMISSION_DENIED", ["pool.sync_database", "no"]);
+    lab.simulation.set_faults(Plan::new(0).with(Rule::on("pool.sync_database", Action::Refuse(denied))));
+    lab.start().await;
+    lab.until("2026-03-05T10:00:00Z").await;
+    let all = |nights: &[&str]| {
+        vms.iter().map(|vm| (vm.clone(), nights.iter().map(|night| format!("{night} 02:00")).collect())).collect()
+    };
+    assert_eq!(lab.held(), all(&["03-04", "03-05"]), "one more than the rules keep");
+    lab.simulation.promote(None, true).await.unwrap();
+    assert_eq!(lab.held(), all(&["03-03", "03-04"]), "the member's database is of yesterday");
+    let real = lab.snapshots().into_iter().filter(|found| found.mark.due_at == at("2026-03-04T02:00:00Z"));
+    let lost = real.filter(|found| {
+        lab.step(|world| {
+            let drives = world.database.texts("VM", &found.reference, "VBDs").into_iter();
+            let disks = drives.map(|vbd| world.database.text("VBD", &vbd, "VDI")).filter(|vdi| world.database.exists("VDI", vdi));
+            disks.map(|vdi| world.database.text("VDI", &vdi, "uuid")).any(|uuid| world.durable.is_missing(&uuid))
+        })
+    });
+    assert_eq!(lost.count(), 0, "what the member knows has its disks");
+    lab.pass(3600).await;
+    assert_eq!(lab.held(), all(&["03-04", "03-05"]), "the promise is kept anew, and the ghosts are gone");
+    // Whoever gives the role has what the rules say after the next run.
+    lab.simulation.set_faults(Plan::default());
+    lab.until("2026-03-06T10:00:00Z").await;
+    assert_eq!(lab.held(), all(&["03-06"]));
+    lab.stop().await;
 }
 
 #[tokio::test]

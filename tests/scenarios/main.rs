@@ -8,6 +8,7 @@ mod forgetting;
 mod frugal;
 mod journal;
 mod lab;
+mod leftovers;
 mod look;
 mod metrics;
 mod nights;

@@ -10,12 +10,14 @@
 mod bucket;
 mod candidate;
 mod decide;
+mod everywhere;
 mod forecast;
 mod reason;
 mod rules;
 
 pub use candidate::{Candidate, Pin, State};
 pub use decide::{Decision, Plan, Verdict, decide, decide_ahead};
+pub use everywhere::sparing;
 pub use forecast::{Expiry, forecast};
 pub use reason::{Reason, Reasons, Removal};
 pub use rules::{Order, Period, Rules, RulesError};

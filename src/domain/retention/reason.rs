@@ -34,6 +34,8 @@ pub enum Reason {
     NotDurable,
     /// Nobody knows yet what became of it.
     Unresolved,
+    /// Members of the pool may know no newer one.
+    Members,
     /// No longer a plain snapshot of its VM.
     Detached,
     /// Not ours.
@@ -41,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 15] = [
+    const ALL: [Reason; 16] = [
         Reason::LastGood,
         Reason::Min,
         Reason::Last,
@@ -55,6 +57,7 @@ impl Reason {
         Reason::Future,
         Reason::NotDurable,
         Reason::Unresolved,
+        Reason::Members,
         Reason::Detached,
         Reason::Foreign,
     ];
@@ -75,6 +78,7 @@ impl Reason {
             Reason::Future => "dated in the future",
             Reason::NotDurable => "not durable yet",
             Reason::Unresolved => "unresolved",
+            Reason::Members => "members may lack newer ones",
             Reason::Detached => "detached",
             Reason::Foreign => "not ours",
         }

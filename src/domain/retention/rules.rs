@@ -88,6 +88,11 @@ impl Rules {
         Self { last: count, min: 1, ..Self::default() }
     }
 
+    /// Keeps everything. No file can say this; it is for what no file has any more.
+    pub fn everything() -> Self {
+        Self::last(u32::MAX)
+    }
+
     /// Whether the rules can be meant.
     pub fn check(&self) -> Result<(), RulesError> {
         let counts = Period::ALL.map(|period| (period.reason().word(), self.of(period)));

@@ -105,6 +105,19 @@ impl Schedule {
         })
     }
 
+    /// A schedule without any slot.
+    pub fn never(zone: Zone) -> Self {
+        Self {
+            expressions: Vec::new(),
+            zone,
+            spread: Exact::default(),
+            windows: Windows::default(),
+            deadline: None,
+            catch_up: CatchUp::None,
+            run_on_start: false,
+        }
+    }
+
     /// Whether the parts hang together. `from` is where the search for an open slot begins.
     pub fn check(&self, from: DateTime<Utc>) -> Result<(), ScheduleError> {
         if let Some(deadline) = self.deadline.filter(|deadline| self.spread >= *deadline) {

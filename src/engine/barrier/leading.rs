@@ -72,7 +72,8 @@ impl<'b> Leading<'b> {
                 pool,
                 error = chain(error),
                 "the role does not allow pool.sync_database: before each removal {wait} s are waited instead, until the server has \
-                 written out by itself; members of the pool have it a day later only, so give the user the role pool-operator"
+                 written out by itself; members of the pool have it a day later only, so up to two snapshots of each VM stay \
+                 longer than their policy says; give the user the role pool-operator"
             );
         }
     }

@@ -16,18 +16,19 @@ pub fn before_disk(context: &Context, vm: &Ref, nth: u64) -> ApiResult<()> {
     error.map_or(Ok(()), Err)
 }
 
-/// Asked before a VM's memory is written inside a checkpoint: a fault that refuses or delays VM.suspend strikes there, too.
+/// Asked before a VM is suspended or resumed (`VM.suspend`, `VM.resume`) inside a checkpoint: a fault that refuses or delays that call
+/// strikes there, too.
 ///
 /// # Errors
 /// What the fault says.
-pub async fn before_suspend(context: &Context, vm: &Ref) -> ApiResult<()> {
+pub async fn inside_checkpoint(context: &Context, vm: &Ref, method: &'static str) -> ApiResult<()> {
     if &*context.method != "VM.checkpoint" {
         return Ok(());
     }
     let faults = &context.shared.options.faults;
     let now = Now::of(&*context.shared.clock);
     let args = [Value::str(vm.clone())];
-    let call = Call { method: "VM.suspend", args: &args, originator: &context.caller.originator };
+    let call = Call { method, args: &args, originator: &context.caller.originator };
     let strikes = context.step(|world| faults.on_call(world, call, now));
     context.work(strikes.delay).await;
     let outcome = match &strikes.instead {

@@ -368,7 +368,7 @@ pub async fn suspend(context: Arc<Context>, args: Args) -> ApiResult {
 /// # Errors
 /// As [`suspend`].
 pub async fn save_memory(context: &Context, vm: &Ref) -> ApiResult<()> {
-    hooks::before_suspend(context, vm).await?;
+    hooks::inside_checkpoint(context, vm, "VM.suspend").await?;
     ask_guest(context, vm, &["feature-suspend"], "VM_FAILED_SUSPEND_ACKNOWLEDGMENT").await?;
     let (sr, size, memory) = context.step(|world| {
         let memory = world.database.int("VM", vm, "memory_static_max");
@@ -490,6 +490,7 @@ fn schedule_resume(context: &Context, vm: &Ref, wanted: Option<Ref>) -> ApiResul
 /// # Errors
 /// HANDLE_INVALID when the image is gone.
 pub async fn load_memory(context: &Context, vm: &Ref, host: &Ref, paused: bool) -> ApiResult<()> {
+    hooks::inside_checkpoint(context, vm, "VM.resume").await?;
     let image = context.step(|world| {
         let image = world.database.text("VM", vm, "suspend_VDI");
         world.database.check("VDI", &image).map(|()| image)

@@ -77,6 +77,8 @@ pub struct Waiters {
     sleeping: usize,
     /// When the global lock is free, on the monotonic clock.
     free_at: Duration,
+    /// Whose turn was the last one: a call does not wait for itself, its own tries are part of the time that it takes.
+    last: Text,
 }
 
 impl Waiters {
@@ -86,8 +88,9 @@ impl Waiters {
     }
 
     /// Takes the next turn of the global lock and says when it begins.
-    fn turn(&mut self, now: Duration, attempt: Duration) -> Duration {
-        let begin = self.free_at.max(now);
+    fn turn(&mut self, now: Duration, attempt: Duration, task: &Text) -> Duration {
+        let begin = if self.last == *task { now } else { self.free_at.max(now) };
+        self.last = task.clone();
         self.free_at = begin + attempt;
         begin
     }
@@ -147,12 +150,12 @@ pub async fn retry<T>(context: &Context, mut attempt: impl FnMut(&mut World) -> 
     }
 }
 
-/// Waits for the global lock; nobody else there costs no time.
+/// Waits for the global lock; while nobody else wants it that takes no time.
 async fn take_turn(context: &Context) {
     let now = context.shared.clock.elapsed();
     let begin = context.step(|world| {
         let attempt = world.storage.timings.scaled(world.storage.waiters.policy.attempt);
-        world.storage.waiters.turn(now, attempt)
+        world.storage.waiters.turn(now, attempt, &context.task)
     });
     if begin > now {
         context.work(begin - now).await;

@@ -1,6 +1,6 @@
 //! A long call, from its start to its end. Only the task's status says that it has ended; events say so first, and reading the
-//! record says so in the end, because an event can be missed. Whoever waited to the end destroys the task; whoever goes away earlier
-//! leaves it at the server, where it can be picked up again.
+//! record says so in the end, because an event can be missed. Whoever waited to the end destroys the task, unless a failure has to be
+//! written down first; whoever goes away earlier leaves it at the server, where it can be picked up again.
 
 mod error;
 mod hub;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 pub use error::TaskError;
 pub(super) use hub::Hub;
 use hub::Watched;
+use wait::Cleaned;
 pub(super) use wait::destroy;
 
 use super::call::Call;
@@ -34,6 +35,7 @@ pub struct Task<R> {
     watched: Watched,
     /// The method, for messages.
     name: String,
+    cleaned: Cleaned,
     result: PhantomData<fn() -> R>,
 }
 
@@ -72,7 +74,12 @@ impl Pool {
 
     fn watch<R>(&self, reference: Ref<records::Task>, name: String) -> Task<R> {
         let watched = self.core.tasks.watch(&self.core, reference);
-        Task { pool: self.clone(), watched, name, result: PhantomData }
+        Task { pool: self.clone(), watched, name, cleaned: Cleaned::All, result: PhantomData }
+    }
+
+    /// Removes a task that has ended from the server; what nobody removes the server removes by itself, an hour later or so.
+    pub async fn forget(&self, task: &Ref<records::Task>) {
+        destroy(self, task).await;
     }
 
     /// The tasks that were started with the tag `key` and `value` (see [`Call::tagged`]) and are still at the server: pending ones,
@@ -120,13 +127,21 @@ impl<R: DeserializeOwned + Send + 'static> Task<R> {
     /// As [`Task::finish`].
     pub async fn finish_then(self, deadline: Option<Duration>, over: impl FnOnce() + Send) -> Result<R, TaskError> {
         let name = self.name.clone();
-        let task = wait::ended(&self.pool, self.watched, self.name, deadline, over).await?;
+        let task = wait::ended(&self.pool, self.watched, self.name, deadline, self.cleaned, over).await?;
         task_result(&task.result).map_err(|source| TaskError::Unreadable { method: name, source })
     }
 
     /// As [`Task::finish`], for a result of any type.
     pub(super) async fn ended(self, deadline: Option<Duration>) -> Result<Arc<records::Task>, TaskError> {
-        wait::ended(&self.pool, self.watched, self.name, deadline, || ()).await
+        wait::ended(&self.pool, self.watched, self.name, deadline, self.cleaned, || ()).await
+    }
+
+    /// Leaves the task at the server if it fails: whoever dies before he has written the failure down finds it again. Then it is for
+    /// the caller to [forget](Pool::forget) it.
+    #[must_use]
+    pub fn leaving_failures(mut self) -> Self {
+        self.cleaned = Cleaned::Successes;
+        self
     }
 
     /// With another name for messages.

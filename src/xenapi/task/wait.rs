@@ -29,12 +29,21 @@ enum Early {
     Error(TaskError),
 }
 
+/// Which tasks are destroyed once they have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleaned {
+    All,
+    /// One that failed is left to who has to write that down first.
+    Successes,
+}
+
 /// Waits for the end, cancels at the deadline, says when it is over, and destroys. A task that succeeded is returned.
 pub(super) async fn ended(
     pool: &Pool,
     mut watched: Watched,
     method: String,
     deadline: Option<Duration>,
+    cleaned: Cleaned,
     over: impl FnOnce(),
 ) -> Result<Arc<Task>, TaskError> {
     let mut cancelled_after = None;
@@ -52,7 +61,9 @@ pub(super) async fn ended(
         Err(Early::Error(error)) => return Err(error),
         Err(Early::Late) => return Err(TaskError::StillRunning { method, deadline: deadline.unwrap_or_default() }),
     };
-    destroy(pool, &watched.reference).await;
+    if cleaned == Cleaned::All || task.failure().is_none() {
+        destroy(pool, &watched.reference).await;
+    }
     match (task.failure(), cancelled_after) {
         (None, _) => Ok(task),
         (Some(_), Some(deadline)) if task.status == TaskStatus::Cancelled => Err(TaskError::Deadline { method, deadline }),

@@ -5,6 +5,7 @@
 
 mod bench;
 mod doubt;
+mod leftover;
 mod life;
 mod stopping;
 
@@ -14,6 +15,7 @@ use xensnap::simulator::faults::{Action, Plan, Rule, When};
 
 use bench::Bench;
 pub use bench::{policy_for, with_disks, world};
+pub use leftover::{fails_slowly, leave_half};
 use life::{Death, Life, play};
 
 const AT_ONCE: Duration = Duration::ZERO;
