@@ -49,11 +49,14 @@ impl Recorder {
         Self { folder, reader }
     }
 
-    /// Whatever this thread says goes there while the guard lives.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    /// Whatever this thread says goes there while the guards live. With one subscriber alone, `tracing` asks the thread that says
+    /// something for the first time whether anybody listens, and keeps its answer for all threads; other tests of this binary have
+    /// threads on which nobody does. So there are two.
+    fn listen(&self) -> (tracing::Dispatch, tracing::subscriber::DefaultGuard) {
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
         let journal = Journal::at(&self.folder.path().join("socket"));
         let lines = journal.with_filter(tracing_subscriber::EnvFilter::new("debug"));
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(lines))
+        (second, tracing::subscriber::set_default(tracing_subscriber::registry().with(lines)))
     }
 
     fn entries(self) -> (TempDir, Vec<Vec<u8>>) {
@@ -137,7 +140,7 @@ async fn the_journal_is_filtered_by_policy_vm_run_and_error() {
     let vms = lab.vms().len();
     let recorder = Recorder::new();
     {
-        let _guard = recorder.listen();
+        let _guards = recorder.listen();
         two_nights(&mut lab).await;
     }
     let (folder, entries) = recorder.entries();
