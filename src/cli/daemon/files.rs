@@ -9,6 +9,8 @@ use crate::clock::SharedClock;
 use crate::config::changes::{Change, changes};
 use crate::config::{Config, DaemonConfig, Diagnostics};
 use crate::daemon::{Handle, Reloaded};
+use crate::domain::event::EventKind;
+use crate::telemetry::{Fact, Format};
 
 /// The files, and the configuration that is in force.
 pub(super) struct Files {
@@ -16,24 +18,26 @@ pub(super) struct Files {
     pub(super) path: PathBuf,
     pub(super) now: Config,
     pub(super) clock: SharedClock,
+    pub(super) format: Format,
 }
 
 impl Files {
     /// Puts the files as they are now in force; if anything is wrong with them, nothing changes. Says the same to the journal.
     pub(super) async fn reload(&mut self, by: &str) -> Reloaded {
+        self.handle.manager().reloading();
         let reloaded = self.try_reload().await;
+        self.handle.manager().ready();
         match &reloaded {
             Reloaded::Yes(lines) => {
                 self.handle.files_are_wrong(None);
-                lines.iter().for_each(|line| tracing::info!(%by, "{line}"));
+                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}", lines.join("; ")));
             }
             Reloaded::Wrong(drawn) => {
                 let text = drawn.lines().next().unwrap_or_default().to_owned();
                 self.handle.files_are_wrong(Some(text));
-                tracing::error!(%by, "the configuration was not reloaded: it has errors; the policies of before stay in force");
-                eprintln!("{drawn}");
+                self.refused(by, "it has errors");
             }
-            Reloaded::Failed(error) => tracing::error!(%by, %error, "the configuration was not reloaded"),
+            Reloaded::Failed(error) => self.refused(by, error),
         }
         reloaded
     }
@@ -41,7 +45,10 @@ impl Files {
     async fn try_reload(&mut self) -> Reloaded {
         let loaded = match Config::load(&self.path, self.clock.now()) {
             Ok(loaded) => loaded,
-            Err(problems) => return Reloaded::Wrong(self.wrong(&problems)),
+            Err(problems) => {
+                super::tell(&problems, self.format);
+                return Reloaded::Wrong(self.wrong(&problems));
+            }
         };
         let new = loaded.config;
         let kept = self.without_what_waits(&new);
@@ -65,6 +72,11 @@ impl Files {
         Reloaded::Yes(lines)
     }
 
+    fn refused(&self, by: &str, why: &str) {
+        let text = format!("the configuration was not reloaded for {by}, and what was in force stays so: {why}");
+        Fact::new(EventKind::ReloadRefused).say(&text);
+    }
+
     fn wrong(&self, problems: &Diagnostics) -> String {
         let count = problems.errors().count();
         let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
@@ -80,6 +92,7 @@ impl Files {
             installation: now.installation.clone(),
             pools: now.pools.clone(),
             store: now.store.clone(),
+            metrics: now.metrics.clone(),
             daemon: DaemonConfig { socket, socket_group, ..new.daemon.clone() },
             policies: new.policies.clone(),
         }
@@ -123,6 +136,7 @@ fn waiting(old: &Config, new: &Config) -> Option<String> {
         ("the installation", old.installation != new.installation),
         ("pools", old.pools != new.pools),
         ("the history", old.store != new.store),
+        ("metrics", old.metrics != new.metrics),
         ("the control socket", socket),
     ];
     let changed: Vec<&str> = all.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();
