@@ -34,10 +34,11 @@ async fn pool() -> Simulation {
 fn configure(machine: &Machine, pool: &Simulation, id: &str, cron: &str) {
     let address = pool.addresses()[0].1;
     let history = machine.path("/var/lib/xensnap/history.sqlite");
+    let socket = machine.path("/run/xensnap/control.sock");
     machine.write(
         "/etc/xensnap/xensnap.toml",
         &format!(
-            "installation = \"launched\"\n[store]\npath = {history:?}\n[[pool]]\nname = \"tokyo\"\naddresses = [\"http://{address}\"]\n\
+            "installation = \"launched\"\n[daemon]\nsocket = {socket:?}\n[store]\npath = {history:?}\n[[pool]]\nname = \"tokyo\"\naddresses = [\"http://{address}\"]\n\
              username = \"root\"\npassword_credential = \"tokyo\"\n"
         ),
     );
@@ -83,7 +84,10 @@ async fn it_tells_that_it_is_ready_what_comes_next_that_it_lives_reloads_and_end
     assert!(ended.success() && !machine.unit.restarts_after(ended), "{ended}: {}", service.log());
     assert_eq!(mode(&machine.path("/var/lib/xensnap")), 0o750);
     let log = service.log();
-    assert!(log.contains("the pool tokyo is worked with") && log.contains("policies are in force"), "{log}");
+    assert!(
+        log.contains("the pool tokyo is worked with") && log.contains("policy yearly is gone; policy leap-day is new"),
+        "{log}"
+    );
     assert!(!log.contains(PASSWORD) && !service.told.iter().any(|line| line.contains(PASSWORD)));
 }
 

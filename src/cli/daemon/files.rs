@@ -19,6 +19,8 @@ pub(super) struct Files {
     pub(super) now: Config,
     pub(super) clock: SharedClock,
     pub(super) format: Format,
+    /// So many lines of the last answer are drawn warnings, which the journal has for themselves.
+    pub(super) drawn: usize,
 }
 
 impl Files {
@@ -30,7 +32,8 @@ impl Files {
         match &reloaded {
             Reloaded::Yes(lines) => {
                 self.handle.files_are_wrong(None);
-                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}", lines.join("; ")));
+                let changes: Vec<&str> = lines.iter().skip(self.drawn).map(String::as_str).collect();
+                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}", changes.join("; ")));
             }
             Reloaded::Wrong(drawn) => {
                 let text = drawn.lines().next().unwrap_or_default().to_owned();
@@ -60,10 +63,12 @@ impl Files {
             let error = crate::xenapi::error::chain(&error);
             return Reloaded::Failed(format!("the history cannot be written, so what was in force stays so: {error}"));
         }
+        super::tell(&loaded.warnings, self.format);
         let mut lines: Vec<String> = Vec::new();
         if !loaded.warnings.is_empty() {
             lines.extend(loaded.warnings.render(false).lines().map(str::to_owned));
         }
+        self.drawn = lines.len();
         lines.extend(told(&self.now, &new, self.clock.now()));
         lines.extend(waiting(&self.now, &new));
         let count = kept.policies.len();
@@ -73,7 +78,7 @@ impl Files {
     }
 
     fn refused(&self, by: &str, why: &str) {
-        let text = format!("the configuration was not reloaded for {by}, and what was in force stays so: {why}");
+        let text = format!("the configuration was not reloaded for {by}, and the policies of before stay in force: {why}");
         Fact::new(EventKind::ReloadRefused).say(&text);
     }
 
