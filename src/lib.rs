@@ -8,12 +8,12 @@
 //! | floor | module | what lives there | may import |
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
-//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket | `engine`, `store`, `xenapi`, `clock`, `domain` |
-//! | 4 | [`engine`] | what is done about pools: runs, jobs, retention, recovery | `xenapi`, `store`, `clock`, `domain` |
+//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket | `engine`, `store`, `xenapi`, `telemetry`, `clock`, `domain` |
+//! | 4 | [`engine`] | what is done about pools: runs, jobs, retention, recovery | `xenapi`, `store`, `telemetry`, `clock`, `domain` |
 //! | 3 | [`xenapi`] | the client: the only module that knows reqwest, JSON-RPC and XML-RPC | `domain`, `clock` |
 //! | 3 | [`store`] | the history: the only module that knows sqlx | `domain` |
 //! | 3 | [`simulator`] | a XenAPI server with its own codecs | `clock`; nothing of `xenapi` |
-//! | 3 | [`telemetry`] | tracing set-up | `domain` |
+//! | 3 | [`telemetry`] | one line per fact: journal, text, JSON | `domain` |
 //! | 3 | [`clock`] | wall time, hand-moved time, fast time | nothing |
 //! | 2 | [`config`] | TOML files to checked values | `domain` |
 //! | 1 | [`domain`] | pure values: no I/O, no "now" | nothing |

@@ -9,8 +9,8 @@ use syn::visit::Visit;
 /// Each module of the crate root, and what it may import besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["clock", "config", "daemon", "domain", "engine", "simulator", "store", "telemetry", "xenapi"]),
-    ("daemon", &["clock", "domain", "engine", "store", "xenapi"]),
-    ("engine", &["clock", "domain", "store", "xenapi"]),
+    ("daemon", &["clock", "domain", "engine", "store", "telemetry", "xenapi"]),
+    ("engine", &["clock", "domain", "store", "telemetry", "xenapi"]),
     ("xenapi", &["clock", "domain"]),
     ("store", &["domain"]),
     ("simulator", &["clock"]),
@@ -21,8 +21,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one module may know.
-const PRIVATE_CRATES: &[(&str, &[&str])] =
-    &[("reqwest", &["xenapi"]), ("sqlx", &["store"]), ("clap", &["cli"]), ("anyhow", &["cli"]), ("tokio", NOT_PURE)];
+const PRIVATE_CRATES: &[(&str, &[&str])] = &[
+    ("reqwest", &["xenapi"]),
+    ("sd_notify", &["daemon"]),
+    ("sqlx", &["store"]),
+    ("clap", &["cli"]),
+    ("anyhow", &["cli"]),
+    ("tokio", NOT_PURE),
+];
 
 /// Everything but the pure floors.
 const NOT_PURE: &[&str] = &["cli", "daemon", "engine", "xenapi", "store", "simulator", "clock", "telemetry"];

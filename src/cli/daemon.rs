@@ -8,16 +8,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
 use super::planned;
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, DaemonConfig};
+use crate::config::{Config, DaemonConfig, Diagnostics, Severity};
 use crate::daemon::control::{Listening, PlaceError};
-use crate::daemon::{Daemon, Reload};
+use crate::daemon::{Daemon, Door, Exporter, Manager, Plan, Reload};
+use crate::domain::event::EventKind;
+use crate::telemetry::{Fact, Format, goes_to_journal};
+use crate::xenapi::error::chain;
 use files::Files;
 
 /// Takes and removes snapshots as the policies say, until it is stopped.
@@ -27,6 +30,34 @@ pub struct Args {
     /// The main file
     #[arg(long, value_name = "FILE", default_value = DEFAULT)]
     config: PathBuf,
+    /// How to write what it does
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+}
+
+/// What [`Format`] is called on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Into systemd's journal where standard error goes there, else as text
+    Auto,
+    /// Into systemd's journal, with fields to filter by
+    Journal,
+    /// As lines of text on standard error
+    Text,
+    /// As JSON objects on standard error, one in each line
+    Json,
+}
+
+impl Args {
+    /// How it writes what it does.
+    pub fn log_format(&self) -> Format {
+        match self.log_format {
+            LogFormat::Auto => Format::Auto,
+            LogFormat::Journal => Format::Journal,
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        }
+    }
 }
 
 /// Runs until a signal; exit code 78 for a configuration that cannot be used.
@@ -35,26 +66,33 @@ pub struct Args {
 /// When the history cannot be used, another service has the socket, or a part of the service ends.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let Some(config) = load(&args.config, &clock) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
-    let plan = planned::plan(&config)?;
-    anyhow::ensure!(!plan.pools.is_empty(), "{} has no [[pool]], so there is nothing to do", args.config.display());
+    let format = args.log_format();
+    let Some(config) = load(&args.config, &clock, format) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
+    let (plan, door) = match usable(&config, &args.config) {
+        Ok(usable) => usable,
+        Err(error) => {
+            Fact::new(EventKind::ConfigurationWrong).say(&format!("{error:#}"));
+            return Ok(ExitCode::from(WRONG_CONFIGURATION));
+        }
+    };
     let listening = listen(&config.daemon)?;
     let opened = planned::history(&config.store.path, clock.now()).await?;
-    let mut daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?;
+    let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.under(Manager::of_environment());
+    let mut daemon = exporting(daemon, door).await;
     if let Some(listening) = listening {
         daemon = daemon.listening(listening);
     }
-    tracing::info!(
-        installation = %config.installation, pools = config.pools.len(), policies = config.policies.len(),
-        "xensnap {} works by {}", env!("CARGO_PKG_VERSION"), args.config.display()
-    );
+    let (version, path, installation) = (env!("CARGO_PKG_VERSION"), args.config.display(), &config.installation);
+    let (pools, policies) = (config.pools.len(), config.policies.len());
+    Fact::new(EventKind::Started)
+        .say(&format!("xensnap {version} works by {path} as installation {installation}: {pools} pools, {policies} policies"));
     let grace = config.daemon.drain_grace.0;
-    let files = Files { handle: daemon.handle(), path: args.config, now: config, clock };
+    let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format, drawn: 0 };
     let steering = tokio::spawn(steer(files, daemon.reloads()));
     let outcome = daemon.run(grace).await;
     steering.abort();
     outcome?;
-    tracing::info!("stopped");
+    Fact::new(EventKind::Stopped).say("everything is at a safe point; the service ends");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,9 +101,9 @@ fn listen(config: &DaemonConfig) -> anyhow::Result<Option<Listening>> {
     let with = |group: Option<&str>| Listening::at(&config.socket, group);
     let listening = match with(config.socket_group.as_deref()) {
         Err(PlaceError::NoGroup(group)) => {
-            tracing::warn!(
+            Fact::new(EventKind::SocketAway).say(&format!(
                 "there is no group {group}, so only root and this user may use the control socket; make the group, or correct `socket_group` in [daemon]"
-            );
+            ));
             with(None)
         }
         other => other,
@@ -74,26 +112,60 @@ fn listen(config: &DaemonConfig) -> anyhow::Result<Option<Listening>> {
         Ok(listening) => Ok(Some(listening)),
         Err(error @ PlaceError::Live(_)) => Err(error.into()),
         Err(error) => {
-            let error = crate::xenapi::error::chain(&error);
-            tracing::warn!(%error, "nobody can talk to this service while it runs; it works all the same");
+            let text = format!("nobody can talk to this service while it runs; it works all the same: {}", chain(&error));
+            Fact::new(EventKind::SocketAway).say(&text);
             Ok(None)
         }
     }
 }
 
-/// The configuration, or all that is wrong with it on standard error.
-fn load(path: &Path, clock: &SharedClock) -> Option<Config> {
+/// What to work by, if there is work and everything that is needed for it, such as passwords.
+fn usable(config: &Config, path: &Path) -> anyhow::Result<(Plan, Option<(Door, usize)>)> {
+    anyhow::ensure!(!config.pools.is_empty(), "{} has no [[pool]], so there is nothing to do", path.display());
+    let door = config.metrics.as_ref().map(planned::door).transpose()?;
+    Ok((planned::plan(config)?, door))
+}
+
+/// Offers figures. That they cannot be offered keeps nobody's snapshots from being taken.
+async fn exporting(daemon: Daemon, door: Option<(Door, usize)>) -> Daemon {
+    let Some((door, vms)) = door else { return daemon };
+    match Exporter::open(&door).await {
+        Ok(exporter) => daemon.exporting(exporter, vms),
+        Err(error) => {
+            Fact::new(EventKind::MetricsAway).say(&format!("no metrics are offered: {}", chain(&error)));
+            daemon
+        }
+    }
+}
+
+/// The configuration; all that is wrong with it is said.
+fn load(path: &Path, clock: &SharedClock, format: Format) -> Option<Config> {
     match Config::load(path, clock.now()) {
         Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                eprintln!("{}", loaded.warnings.render(std::io::stderr().is_terminal()));
-            }
+            tell(&loaded.warnings, format);
             Some(loaded.config)
         }
         Err(problems) => {
-            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
+            tell(&problems, format);
             None
         }
+    }
+}
+
+/// Each problem in a line of its own where lines are for programs; with the place in the file where a person looks on.
+fn tell(problems: &Diagnostics, format: Format) {
+    if format != Format::Json && !goes_to_journal(format) {
+        if !problems.is_empty() {
+            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
+        }
+        return;
+    }
+    for problem in problems.iter() {
+        let kind = match problem.severity {
+            Severity::Error => EventKind::ConfigurationWrong,
+            Severity::Warning => EventKind::ConfigurationDoubtful,
+        };
+        Fact::new(kind).say(&problem.to_string());
     }
 }
 

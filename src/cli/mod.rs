@@ -38,6 +38,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::telemetry::Format;
+
 /// Scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
 #[derive(Debug, Parser)]
 #[command(name = "xensnap", version, max_term_width = 100, arg_required_else_help = true, after_help = exits::told())]
@@ -108,7 +110,7 @@ enum Verb {
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    crate::telemetry::to_standard_error(cli.verbose + talk(&cli.verb));
+    crate::telemetry::start(cli.verbose + talk(&cli.verb), format(&cli.verb));
     report(run(cli.verb))
 }
 
@@ -150,6 +152,14 @@ fn talk(verb: &Verb) -> u8 {
         Verb::Daemon(_) => 2,
         Verb::Demo(_) => 0,
         _ => 1,
+    }
+}
+
+/// How a verb writes its lines.
+fn format(verb: &Verb) -> Format {
+    match verb {
+        Verb::Daemon(args) => args.log_format(),
+        _ => Format::Auto,
     }
 }
 

@@ -1,14 +1,15 @@
 //! From a checked configuration to what the service works by.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta};
 
 use super::target;
-use crate::config::{Config, DaemonLimits};
-use crate::daemon::{Assigned, Plan, PlannedPool, Times};
+use crate::config::{Config, DaemonLimits, MetricsConfig};
+use crate::daemon::{Assigned, Door, Plan, PlannedPool, Times};
 use crate::domain::span::CalendarSpan;
 use crate::domain::zone::Zone;
 use crate::engine::admission::Limits;
@@ -40,6 +41,19 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
         },
         pace: Pace::default(),
     })
+}
+
+/// How figures are offered, with the token and the certificate read; and how many VMs have series of their own.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn door(metrics: &MetricsConfig) -> anyhow::Result<(Door, usize)> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("[metrics]: {} cannot be read", path.display()));
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let token = metrics.token.as_ref().map(|token| token.read(credentials.as_deref())).transpose();
+    let token = token.context("the token of [metrics] cannot be used")?;
+    let tls = metrics.tls.as_ref().map(|(chain, key)| anyhow::Ok((read(chain)?, read(key)?))).transpose()?;
+    Ok((Door { listen: metrics.listen, token, tls }, metrics.vms as usize))
 }
 
 /// A calendar length in days as they were last year: whether history keeps 400 or 401 days matters to nobody.

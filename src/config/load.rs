@@ -10,6 +10,7 @@ use super::diagnostics::Diagnostics;
 use super::fields::Fields;
 use super::findings::Findings;
 use super::inherit::Templates;
+use super::metrics::{self, MetricsConfig};
 use super::policy::{Extent, ReadPolicy, Surroundings};
 use super::pool::{self, PoolConfig, ReadPool};
 use super::settings::{self, DaemonConfig, DaemonLimits, StoreConfig, blocks};
@@ -23,6 +24,7 @@ struct Main {
     installation: Option<InstallationId>,
     daemon: DaemonConfig,
     store: StoreConfig,
+    metrics: Option<MetricsConfig>,
     folder: (PathBuf, Option<Place>),
     pools: Vec<ReadPool>,
     /// False when it could not be read, or one of its pools is wrong.
@@ -119,13 +121,22 @@ impl Loading {
     fn main(&mut self, id: FileId, path: &Path, needed: bool) -> Main {
         let base = path.parent().unwrap_or(Path::new(""));
         let (daemon, store) = (DaemonConfig::default(), StoreConfig::default());
-        let nothing = Main { installation: None, daemon, store, folder: Default::default(), pools: Vec::new(), whole: false };
+        let nothing = Main {
+            installation: None,
+            daemon,
+            store,
+            metrics: None,
+            folder: Default::default(),
+            pools: Vec::new(),
+            whole: false,
+        };
         let Some(at) = self.trees.iter().position(|(file, _)| *file == id) else { return nothing };
         let (findings, mut fields) = (&mut self.findings, Fields::new(&self.trees[at].1));
         let installation = settings::installation(&mut fields, needed, findings);
         let folder = settings::folder(&mut fields, base, findings);
         let daemon = settings::daemon(&mut fields, base, findings);
         let store = settings::store(&mut fields, base, findings);
+        let metrics = metrics::metrics(&mut fields, base, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);
         let pools: Vec<ReadPool> = tables.into_iter().filter_map(|table| pool::pool(table, base, findings)).collect();
@@ -141,7 +152,7 @@ impl Loading {
         // Read with the policy files.
         let _ = (fields.node("template"), fields.node("policy"));
         fields.finish(findings);
-        Main { installation, daemon, store, folder, pools, whole }
+        Main { installation, daemon, store, metrics, folder, pools, whole }
     }
 
     fn finish(mut self, main: Main) -> Result<Loaded, Diagnostics> {
@@ -154,7 +165,8 @@ impl Loading {
             return Err(Diagnostics::new(sources, self.findings.errors_only()));
         };
         let pools = main.pools.into_iter().map(|pool| pool.config).collect();
-        let config = Config { installation, daemon: main.daemon, store: main.store, pools, policies: checked };
+        let (daemon, store, metrics) = (main.daemon, main.store, main.metrics);
+        let config = Config { installation, daemon, store, metrics, pools, policies: checked };
         Ok(Loaded { config, warnings: Diagnostics::new(sources, self.findings) })
     }
 

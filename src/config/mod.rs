@@ -14,6 +14,7 @@ mod files;
 mod findings;
 mod inherit;
 mod load;
+mod metrics;
 mod nesting;
 mod password;
 mod policy;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 pub use diagnostics::{Diagnostics, Problem, Severity};
+pub use metrics::MetricsConfig;
 pub use settings::{DaemonConfig, DaemonLimits, StoreConfig};
 
 use crate::domain::id::InstallationId;
@@ -44,6 +46,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// Where the history lies.
     pub store: StoreConfig,
+    /// How figures are offered, if they are.
+    pub metrics: Option<MetricsConfig>,
     /// The pools, with unique names and addresses.
     pub pools: Vec<pool::PoolConfig>,
     /// The policies, with unique names and ids, in the order of the files.

@@ -39,6 +39,30 @@ pub enum PasswordError {
         /// The file.
         path: PathBuf,
     },
+    /// Others than the service can read the credential.
+    #[error(
+        "the credential {path} can be read by everybody; systemd makes credentials readable for the service only, so start xensnap with systemd and LoadCredential="
+    )]
+    ExposedCredential {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is nothing in it.
+    #[error(
+        "the credential {name} is empty; write the password into the first line of the file that LoadCredential={name}:<file> names"
+    )]
+    EmptyCredential {
+        /// The credential's name.
+        name: String,
+    },
+    /// It is not among the service's credentials.
+    #[error("the service has no credential {name}{}; write LoadCredential={name}:<file> into a drop-in of the unit (`systemctl edit xensnap`) and restart", among(.there))]
+    NoSuchCredential {
+        /// The credential's name.
+        name: String,
+        /// Those that it has.
+        there: Vec<String>,
+    },
     /// The service was started without credentials.
     #[error("there are no credentials here; start xensnap with systemd and LoadCredential={name}:<file>, or use password_file")]
     NoCredentials {
@@ -72,10 +96,35 @@ impl PasswordSource {
             PasswordSource::File(path) => first_line(path),
             PasswordSource::Credential(name) => {
                 let directory = credentials.ok_or_else(|| PasswordError::NoCredentials { name: name.clone() })?;
-                first_line(&directory.join(name))
+                credential(directory, name)
             }
         }
     }
+}
+
+fn credential(directory: &Path, name: &str) -> Result<SecretString, PasswordError> {
+    let path = directory.join(name);
+    if is_exposed(&path) {
+        return Err(PasswordError::ExposedCredential { path });
+    }
+    match first_line(&path) {
+        Err(PasswordError::Empty { .. }) => Err(PasswordError::EmptyCredential { name: name.to_owned() }),
+        Err(PasswordError::Unreadable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(PasswordError::NoSuchCredential { name: name.to_owned(), there: names(directory) })
+        }
+        other => other,
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn among(there: &[String]) -> String {
+    if there.is_empty() { String::new() } else { format!(" among those it has ({})", there.join(", ")) }
 }
 
 fn first_line(path: &Path) -> Result<SecretString, PasswordError> {
@@ -120,9 +169,24 @@ mod tests {
     #[test]
     fn a_credential_is_looked_for_where_systemd_puts_it() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("prod"), "from systemd\n").unwrap();
+        let put = |name: &str, text: &str, mode: u32| {
+            use std::os::unix::fs::PermissionsExt;
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        put("prod", "from systemd\n", 0o440);
         let source = PasswordSource::Credential("prod".into());
         assert_eq!(source.read(Some(directory.path())).unwrap().expose_secret(), "from systemd");
         assert!(matches!(source.read(None), Err(PasswordError::NoCredentials { .. })));
+        put("empty", "\n", 0o400);
+        put("open", "for all to see\n", 0o444);
+        let of = |name: &str| PasswordSource::Credential(name.into()).read(Some(directory.path())).unwrap_err().to_string();
+        assert!(of("empty").starts_with("the credential empty is empty; write the password"), "{}", of("empty"));
+        assert!(of("open").contains("can be read by everybody"), "{}", of("open"));
+        let missing = of("tokyo");
+        let expected =
+            "the service has no credential tokyo among those it has (empty, open, prod); write LoadCredential=tokyo:<file>";
+        assert!(missing.starts_with(expected), "{missing}");
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::site::SharedSite;
 use crate::engine::uninstall::Queue;
 use crate::engine::worker::Worker;
 use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, JobState, Keep, Removal, Run, Severity, Store};
+use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Removal, Run, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -137,7 +137,7 @@ async fn bring_back_one(worker: &mut Worker, site: &SharedSite, note: &str, valu
             let name = value.get("name").and_then(Value::as_str).unwrap_or("a VM");
             let error = crate::xenapi::error::chain(&error);
             let text = format!("{name} was shut down for its snapshot and cannot be started again: {error}");
-            site.note(site.event("left-halted", Severity::Critical, text)).await?;
+            site.note(NewEvent { vm: Some(vm), ..site.event(EventKind::LeftHalted, text) }).await?;
         }
     }
     Ok(())

@@ -24,7 +24,9 @@ use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site};
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
-use crate::store::{Member, PoolSeen, Run, Store};
+use crate::store::{EventKind, Member, Outcome, Page, PoolSeen, Run, RunFilter, Store};
+use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
 use crate::xenapi::inventory::Follows;
 use crate::xenapi::records::Host;
 use crate::xenapi::types::Ref;
@@ -48,6 +50,7 @@ pub(super) struct Keeper {
     sites: watch::Sender<Vec<SharedSite>>,
     wishes: Arc<Wishes>,
     reaches: Reaches,
+    metrics: Metrics,
 }
 
 enum News {
@@ -71,6 +74,7 @@ impl Keeper {
             sites: daemon.sites.clone(),
             wishes: Arc::clone(&daemon.wishes),
             reaches: daemon.desk.reaches.clone(),
+            metrics: daemon.metrics.clone(),
         }
     }
 
@@ -85,6 +89,9 @@ impl Keeper {
         self.seen(&site, &incarnation).await?;
         self.store.restore_settled().await?;
         self.resume(&mut worker, &site, &findings).await?;
+        self.remember_successes(&site).await?;
+        let text = format!("the pool {} is worked with: master {}, {}", site.name(), incarnation.address, holdings(&findings));
+        Fact::new(EventKind::PoolReached).pool(site.name()).say(&text);
         self.sites.send_modify(|sites| {
             sites.retain(|known| known.name() != site.name());
             sites.push(Arc::clone(&site));
@@ -112,12 +119,12 @@ impl Keeper {
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
                     Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
                     Err(error) => {
-                        tracing::error!(pool = %self.pool.settings.name, %error, "the pool has no uuid that can be read");
+                        self.say_away(&format!("it has no uuid that can be read: {error}"));
                     }
                 },
                 Some(Err(error)) => {
                     self.stands(Phase::Unreachable, Some(error::chain(&*error)));
-                    tracing::error!(pool = %self.pool.settings.name, error = %error::chain(&*error), "the pool cannot be worked with; its slots wait");
+                    self.say_away(&error::chain(&*error));
                 }
             }
             let sleep = self.clock.sleep(REFUSED);
@@ -128,6 +135,11 @@ impl Keeper {
                 return Ok(None);
             }
         }
+    }
+
+    fn say_away(&self, why: &str) {
+        let name = &self.pool.settings.name;
+        Fact::new(EventKind::PoolAway).pool(name).say(&format!("the pool {name} cannot be worked with; its slots wait: {why}"));
     }
 
     /// The settings with the members that the history knows: where to look for a master when the configured hosts are gone.
@@ -158,6 +170,7 @@ impl Keeper {
             pace: plan.pace,
             compared: watch::Sender::new(None),
             wishes: Arc::clone(&self.wishes),
+            metrics: self.metrics.clone(),
             said: std::sync::Mutex::default(),
         }
     }
@@ -192,6 +205,24 @@ impl Keeper {
         Ok(())
     }
 
+    /// When each policy last did well, in whichever life.
+    async fn remember_successes(&self, site: &Site) -> Result<()> {
+        let policies: Vec<String> = self.plan.borrow().enabled_on(site.name()).map(|policy| policy.id.to_string()).collect();
+        for policy in policies {
+            for outcome in [Outcome::Succeeded, Outcome::Observed] {
+                let filter = RunFilter {
+                    policy: Some(policy.clone()),
+                    pool: Some(site.uuid.0),
+                    outcome: Some(outcome),
+                    ..RunFilter::default()
+                };
+                let newest = self.store.runs(filter, Page::first(1)).await?.rows.pop().and_then(|run| run.finished_at);
+                newest.into_iter().for_each(|at| self.metrics.succeeded(site.name(), &policy, at));
+            }
+        }
+        Ok(())
+    }
+
     /// Goes on with what earlier lives began.
     async fn resume(&self, worker: &mut Worker, site: &SharedSite, findings: &Findings) -> Result<()> {
         chores::bring_back(worker, site).await?;
@@ -203,7 +234,9 @@ impl Keeper {
             self.again(site, run).await?;
         }
         if !findings.reopened.is_empty() {
-            tracing::info!(pool = %site.name(), runs = findings.reopened.len(), "snapshots that the pool forgot are taken again");
+            let text =
+                format!("snapshots that the pool {} forgot are taken again, in {} runs", site.name(), findings.reopened.len());
+            Fact::new(EventKind::TakenAgain).pool(site.name()).say(&text);
         }
         Ok(())
     }
@@ -226,7 +259,7 @@ impl Keeper {
         match id.parse() {
             Ok(id) => Some(Arc::new(Policy::keeping_everything(id, name))),
             Err(error) => {
-                tracing::error!(policy = %name, %error, "the history names a policy by an id that cannot be; what was begun for it is left alone");
+                tracing::error!(policy_name = %name, %error, "the history names a policy by an id that cannot be; what was begun for it is left alone");
                 None
             }
         }
@@ -263,7 +296,7 @@ impl Keeper {
                 News::Server | News::Untrusted => {
                     let now = incarnations.borrow_and_update().clone().unwrap_or_else(|| known.clone());
                     if !now.is_same_server(&known) || matches!(news, News::Untrusted) {
-                        tracing::warn!(pool = %site.name(), master = %now.address, "the server restarted or another host is master; nothing is removed before history and pool are compared");
+                        say_server_changed(site, &now);
                         site.distrust();
                         doubt = Doubt::Server;
                     }
@@ -292,6 +325,25 @@ impl Keeper {
 /// Why the pool is not seen as it is, if it is not.
 fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
     if let Follows::Stale(why) = &shown.follows { Some(why.clone()) } else { None }
+}
+
+/// What the comparison of history and pool brought, in a word.
+fn holdings(findings: &Findings) -> String {
+    let differ = findings.vanished.len() + findings.ghosts.len() + findings.found.len() + findings.detached.len();
+    if differ == 0 {
+        "which agrees with the history".to_owned()
+    } else {
+        format!("{differ} snapshots were not as the history had them")
+    }
+}
+
+fn say_server_changed(site: &Site, now: &Incarnation) {
+    let text = format!(
+        "the server of pool {} restarted, or another host is master ({} now); nothing is removed before history and pool are compared",
+        site.name(),
+        now.address
+    );
+    Fact::new(EventKind::ServerChanged).pool(site.name()).say(&text);
 }
 
 /// The uuid of the master's host, if the inventory shows it.

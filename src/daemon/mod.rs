@@ -18,15 +18,20 @@
 //! | `requests` | what people ask of the service, and its answers |
 //! | `report` | how the service stands, how well VMs are protected |
 //! | `control` | the socket at which they ask |
+//! | `metrics` | figures for Prometheus |
+//! | `notify`, `status` | what the service manager is told |
 
 mod chores;
 pub mod control;
 mod keeper;
+mod metrics;
+mod notify;
 mod plan;
 mod reach;
 pub mod report;
 mod requests;
 mod runs;
+mod status;
 mod timekeeper;
 
 use std::sync::Arc;
@@ -41,11 +46,14 @@ use crate::clock::SharedClock;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
-use crate::store::{self, Changes, NewEvent, Opened, PolicySeen, Severity, Store};
+use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
+use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
+pub use metrics::{Door, DoorError, Exporter};
+pub use notify::Manager;
+pub use plan::{Assigned, Plan, PlannedPool, Times};
 use reach::Reaches;
 use report::{Trouble, Weight};
-
-pub use plan::{Assigned, Plan, PlannedPool, Times};
 pub use requests::{Ask, Pausable, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
 
@@ -78,6 +86,10 @@ pub struct Daemon {
     desk: Desk,
     reloads: Option<mpsc::Receiver<Reload>>,
     listening: Option<control::Listening>,
+    manager: Manager,
+    coming: watch::Sender<Option<status::Coming>>,
+    metrics: Metrics,
+    exporter: Option<(Exporter, usize)>,
 }
 
 impl Daemon {
@@ -92,11 +104,13 @@ impl Daemon {
         }
         if let Some(before) = store.belong_to(plan.installation.as_str()).await? {
             let text = format!("this history was used by installation {before} before; its snapshots belong to that one");
-            announce(&store, &clock, "installation-changed", Severity::Warning, text).await?;
+            announce(&store, &clock, EventKind::InstallationChanged, text).await?;
         }
         if restored_older || lineage.is_suspect() {
             // The store has written down that it was restored when it was opened.
-            tracing::warn!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            let text =
+                format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
+            Fact::new(EventKind::HistoryRestored).say(&text);
         }
         store.see_policies(plan.seen(), clock.now()).await?;
         wishes(&store, &plan, &clock).await?;
@@ -116,6 +130,10 @@ impl Daemon {
             desk,
             reloads: Some(reloads),
             listening: None,
+            manager: Manager::none(),
+            coming: watch::Sender::new(None),
+            metrics: Metrics::new(),
+            exporter: None,
         })
     }
 
@@ -138,6 +156,20 @@ impl Daemon {
         self
     }
 
+    /// Tells this service manager how it goes.
+    #[must_use]
+    pub fn under(mut self, manager: Manager) -> Self {
+        self.manager = manager;
+        self
+    }
+
+    /// Offers figures; VMs have series of their own up to so many.
+    #[must_use]
+    pub fn exporting(mut self, exporter: Exporter, vm_series: usize) -> Self {
+        self.exporter = Some((exporter, vm_series));
+        self
+    }
+
     /// A handle to steer it by.
     pub fn handle(&self) -> Handle {
         Handle {
@@ -149,6 +181,9 @@ impl Daemon {
             sites: self.sites.subscribe(),
             wishes: Arc::clone(&self.wishes),
             desk: self.desk.clone(),
+            manager: self.manager.clone(),
+            metrics: self.metrics.clone(),
+            vm_series: self.exporter.as_ref().map_or(0, |(_, vm_series)| *vm_series),
         }
     }
 
@@ -179,12 +214,21 @@ impl Daemon {
         if let Some(listening) = self.listening.take() {
             self.part(&parts, &failed, "control socket", control::serve(listening, self.handle()));
         }
+        let handle = self.handle();
+        if let Some((exporter, _)) = self.exporter.take() {
+            self.part(&parts, &failed, "answerer of metrics", metrics::serve(exporter, handle, self.metrics.clone()));
+        }
+        if self.manager.listens() {
+            self.part(&parts, &failed, "reporter to the service manager", status::Status::new(&self).run());
+        }
         parts.close();
+        self.manager.ready();
         let outcome = tokio::select! {
             () = self.stop.cancelled() => Ok(()),
             Some(failure) = failures.recv() => Err(failure),
         };
         self.stop.cancel();
+        self.manager.stopping(grace);
         self.drain(&parts, grace).await;
         self.store.close().await?;
         outcome
@@ -209,18 +253,30 @@ impl Daemon {
         });
     }
 
+    /// The timekeeper has ended already, and its place is taken as long as runs come to a safe point.
+    async fn beat(&self) -> std::convert::Infallible {
+        let Some(beat) = self.manager.beat() else { return std::future::pending().await };
+        let running = self.runs.len();
+        self.manager.status(&format!("stopping: {running} runs come to a safe point"));
+        loop {
+            self.manager.alive();
+            self.clock.sleep(beat).await;
+        }
+    }
+
     /// Waits for runs to reach a safe point, then logs out of every pool.
     async fn drain(&self, parts: &TaskTracker, grace: Duration) {
         let mut worker = Worker::new(&self.clock);
         let late = self.clock.sleep(grace);
         let rest = async {
-            tokio::select! { () = self.runs.rest() => true, () = late => false }
+            tokio::select! { () = self.runs.rest() => true, () = late => false, never = self.beat() => match never {} }
         };
         if !worker.wait(rest).await {
-            tracing::warn!(
+            let text = format!(
                 "not everything came to a safe point within {} s; the next start goes on from the history",
                 grace.as_secs()
             );
+            Fact::new(EventKind::CutShort).say(&text);
         }
         let sites = self.sites.borrow().clone();
         for site in sites {
@@ -279,6 +335,9 @@ pub struct Handle {
     sites: watch::Receiver<Vec<SharedSite>>,
     wishes: Arc<Wishes>,
     desk: Desk,
+    manager: Manager,
+    metrics: Metrics,
+    vm_series: usize,
 }
 
 impl Handle {
@@ -326,6 +385,11 @@ impl Handle {
         &self.runs
     }
 
+    /// Whoever is told how it goes.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
     /// What it works by.
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.borrow())
@@ -343,9 +407,9 @@ async fn wishes(store: &Store, plan: &Plan, clock: &SharedClock) -> store::Resul
     crate::engine::aftermath::remember_wishes(store, policies, clock.now()).await.map_err(|error| error.0)
 }
 
-async fn announce(store: &Store, clock: &SharedClock, kind: &str, severity: Severity, text: String) -> store::Result<()> {
-    tracing::warn!("{text}");
-    store.note_event(NewEvent::new(clock.now(), kind, severity, text)).await.map(|_| ())
+async fn announce(store: &Store, clock: &SharedClock, kind: EventKind, text: String) -> store::Result<()> {
+    Fact::new(kind).say(&text);
+    store.note_event(NewEvent::new(clock.now(), kind, text)).await.map(|_| ())
 }
 
 fn policy_seen(policy: &crate::domain::policy::Policy) -> PolicySeen {

@@ -20,7 +20,8 @@ use crate::engine::error::Result;
 use crate::engine::run::{self, Driven};
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::store::{NewRun, Run, SlotId, Store};
+use crate::store::{EventKind, NewRun, Run, SlotId, Store};
+use crate::telemetry::Fact;
 
 /// How long until a run whose history failed is driven again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -74,6 +75,11 @@ impl Runs {
     /// How many runs there are.
     pub fn len(&self) -> usize {
         *self.inner.count.borrow()
+    }
+
+    /// How many runs there are, as that changes.
+    pub(super) fn count(&self) -> watch::Receiver<usize> {
+        self.inner.count.subscribe()
     }
 
     /// True when nothing runs.
@@ -175,7 +181,10 @@ impl Line {
             match self.once(worker).await {
                 Ok(Driven::Done(_) | Driven::Stopped) => return,
                 Err(error) => {
-                    tracing::error!(policy = %self.policy.name, pool = %self.site.name(), error = %crate::xenapi::error::chain(&error), "a run cannot go on; it is tried again");
+                    let fact = Fact::new(EventKind::RunInterrupted).pool(self.site.name()).slot(self.due_at);
+                    let why = crate::xenapi::error::chain(&error);
+                    let text = format!("a run of policy {} cannot go on; it is tried again: {why}", self.policy.name);
+                    fact.named_policy(self.policy.id.as_str(), &self.policy.name).say(&text);
                 }
             }
             let sleep = self.inner.clock.sleep(AGAIN);

@@ -10,13 +10,15 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::notify::Manager;
 use super::plan::Plan;
 use super::runs::{Runs, Start};
+use super::status::Coming;
 use crate::clock::SharedClock;
 use crate::domain::id::{PolicyId, PoolUuid};
 use crate::domain::pause::{self, Pause};
@@ -26,7 +28,8 @@ use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
-use crate::store::{Claim, NewSlot, Origin, SlotState, Store};
+use crate::store::{Claim, EventKind, NewSlot, Origin, SlotState, Store};
+use crate::telemetry::Fact;
 
 /// So many claims go into one transaction.
 const TOGETHER: usize = 500;
@@ -45,6 +48,8 @@ pub(super) struct Timekeeper {
     sites: Vec<SharedSite>,
     lines: HashMap<Key, Line>,
     queue: BinaryHeap<Reverse<(DateTime<Utc>, Key)>>,
+    manager: Manager,
+    coming: watch::Sender<Option<Coming>>,
 }
 
 /// One policy on one pool.
@@ -95,6 +100,8 @@ impl Timekeeper {
             sites: Vec::new(),
             lines: HashMap::new(),
             queue: BinaryHeap::new(),
+            manager: daemon.manager.clone(),
+            coming: daemon.coming.clone(),
         }
     }
 
@@ -102,9 +109,11 @@ impl Timekeeper {
         let mut worker = Worker::new(&self.clock);
         loop {
             self.decide().await?;
+            self.tell();
             let now = self.clock.now();
             let next = self.queue.peek().map(|Reverse((at, _))| (*at - now).to_std().unwrap_or_default());
             let look = self.plan.borrow().times.look_every;
+            let look = self.manager.beat().map_or(look, |beat| look.min(beat));
             let sleep = self.clock.sleep(next.unwrap_or(look).min(look));
             let news = {
                 let (arrivals, plan, stop) = (&mut self.arrivals, &mut self.plan, &self.stop);
@@ -125,6 +134,22 @@ impl Timekeeper {
                 News::Plan => self.lay_out().await?,
             }
         }
+    }
+
+    /// That the loop came round, and what is due next. An entry whose line has another time by now is not it.
+    fn tell(&mut self) {
+        self.manager.alive();
+        while let Some(Reverse((at, key))) = self.queue.peek()
+            && self.lines.get(key).is_none_or(|line| line.wake_at != *at)
+        {
+            self.queue.pop();
+        }
+        let next = self.queue.peek().filter(|Reverse((at, _))| *at < DateTime::<Utc>::MAX_UTC);
+        let coming = next.and_then(|Reverse((at, key))| {
+            let policy = &self.lines.get(key)?.policy;
+            Some(Coming { policy: policy.id.to_string(), at: *at, zone: policy.schedule.zone().clone() })
+        });
+        self.coming.send_if_modified(|known| std::mem::replace(known, coming.clone()) != coming);
     }
 
     /// A pool was reached and compared with the history.
@@ -211,8 +236,10 @@ impl Timekeeper {
         let claims = self.store.claim_all(slots, self.clock.now()).await?;
         for (due, claim) in due.iter().zip(claims) {
             let Some(line) = self.lines.get(&due.key) else { continue };
+            let late = (self.clock.now() - due.slot.due_at).to_std().unwrap_or_default();
+            line.site.metrics.slot_decided(line.site.name(), &due.slot.reason, due.runs.then_some(late));
             if !due.runs {
-                tracing::warn!(policy = %line.policy.name, pool = %line.site.name(), due = %due.slot.due_at, "slot {}", due.slot.detail);
+                say(line, &due.slot);
             }
             if let (true, Claim::Won(id)) = (due.runs, claim) {
                 self.runs.start(&line.site, &line.policy, due.slot.due_at, Start::Slot(id));
@@ -236,6 +263,15 @@ impl Timekeeper {
         }
         self.claim(&due).await
     }
+}
+
+/// Tells of a slot that does not run.
+fn say(line: &Line, slot: &NewSlot) {
+    let missed = slot.state == SlotState::Missed;
+    let kind = if missed { EventKind::SlotMissed } else { EventKind::SlotSkipped };
+    let fact = Fact::new(kind).pool(line.site.name()).named_policy(line.policy.id.as_str(), &line.policy.name);
+    let due = slot.due_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    fact.slot(slot.due_at).say(&format!("policy {}, due {due}: {}", line.policy.name, slot.detail));
 }
 
 enum News {

@@ -17,7 +17,7 @@ use super::view;
 use super::worker::Worker;
 use crate::domain::mark::{Detachment, Mark, Ownership};
 use crate::domain::policy::{Afterwards, Policy};
-use crate::store::{NewRemoval, Role, Severity, SnapshotState, Store};
+use crate::store::{EventKind, NewEvent, NewRemoval, Role, SnapshotState, Store};
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Ref;
 
@@ -191,8 +191,9 @@ async fn remove(worker: &mut Worker, site: &Site, reference: &Ref<Vm>, mark: &Ma
     }
     let queue = prune::queue_of(&mark.policy);
     if uninstall::carry_out_as(worker, site, &removal, &queue, claim).await? == Removed::Done {
-        site.note(site.event("unattended-removed", Severity::Notice, format!("the snapshot {}: {reason}", mark.snapshot)))
-            .await?;
+        let event = site.event(EventKind::UnattendedRemoved, format!("the snapshot {}: {reason}", mark.snapshot));
+        let (policy, vm, snapshot) = (Some(mark.policy.to_string()), Some(mark.vm.0), Some(mark.snapshot.0));
+        site.note(NewEvent { policy, vm, snapshot, ..event }).await?;
     }
     Ok(())
 }

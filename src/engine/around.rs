@@ -12,7 +12,7 @@ use super::offline;
 use super::worker::Worker;
 use crate::domain::policy::{Phase, WantedKind};
 use crate::domain::snapshot::Kind;
-use crate::store::{Cause, Job, NewEvent, Severity};
+use crate::store::{Cause, EventKind, Job, NewEvent};
 
 /// How long a guest is watched that was asked to shut down and did not: if it does after all, it is started again.
 const WATCHED: TimeDelta = TimeDelta::hours(1);
@@ -139,9 +139,10 @@ pub async fn phase(worker: &mut Worker, errand: &Errand, phase: Phase, context: 
             report.command,
             report.result.as_ref().err().map(ToString::to_string).unwrap_or_default()
         );
-        let event = site.event("hook-failed", Severity::Warning, text);
+        let event = site.event(EventKind::HookFailed, text);
         let data = json!({ "output": report.output });
-        site.note(NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), data, ..event }).await?;
+        let vm = context.vm.as_ref().and_then(|(uuid, _)| uuid.parse().ok());
+        site.note(NewEvent { run: Some(errand.run.id), policy: Some(errand.policy.id.to_string()), vm, data, ..event }).await?;
     }
     Ok(hooks::verdict(&reports).map(|text| Cause::new("hook", text)))
 }

@@ -59,13 +59,14 @@ impl Target {
 pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Target, staged: Staged) -> Result<(Attempt, Went)> {
     let site = &errand.site;
     let nonce = Nonce::from_bits(rand::random());
-    let attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
+    let mut attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
     let turn = async {
         tokio::select! { () = errand.cancellation(job) => None, turn = staged.turn() => Some(turn) }
     };
     let Some(turn) = worker.wait(turn).await else { return Ok((attempt, Went::Not(cancelled()))) };
     let name = errand.policy.snapshot.name.name(&errand.subject(job, target.kind), nonce);
     let call = target.call(&name).tagged(TAG, nonce.as_str());
+    attempt.called_at = Some(site.now());
     let task = match worker.wait(site.pool.start(call)).await {
         Ok(task) => task,
         Err(error) => {
@@ -83,6 +84,7 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
     let wish = errand.cancellation(job);
     let (answered, went) = tokio::join!(answered, finish(worker, site, task, wish, move || drop(turn)));
     answered?;
+    attempt.ended_at = Some(site.now());
     Ok((attempt, went))
 }
 

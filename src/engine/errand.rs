@@ -14,7 +14,8 @@ use crate::domain::naming::Subject;
 use crate::domain::policy::Policy;
 use crate::domain::schedule::{Admission, CatchUp, Claimed, Place};
 use crate::domain::snapshot::Kind;
-use crate::store::{self, Job, Run};
+use crate::store::{self, EventKind, Job, Run};
+use crate::telemetry::Fact;
 
 /// A run and what is needed to work on it.
 #[derive(Debug, Clone)]
@@ -106,6 +107,12 @@ impl Errand {
             }
         }
         !self.drain.is_cancelled()
+    }
+
+    /// A line about the run.
+    pub fn fact(&self, kind: EventKind) -> Fact<'_> {
+        let fact = Fact::new(kind).pool(self.site.name()).named_policy(self.policy.id.as_str(), &self.policy.name);
+        fact.run(self.run.id.0).slot(self.run.due_at)
     }
 
     /// What names and descriptions are filled with.

@@ -24,7 +24,9 @@ pub use process::HookFailure;
 
 use super::worker::Worker;
 use crate::clock::SharedClock;
+use crate::domain::event::EventKind;
 use crate::domain::policy::{Hook, OnFailure, Phase};
+use crate::telemetry::Fact;
 
 /// What a hook is told about the run and the VM that it is run for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +114,10 @@ async fn run_hook(clock: &SharedClock, hook: &Hook, phase: Phase, context: &Hook
         on_failure: hook.on_failure,
         output: ended.output,
     };
-    report.log(context);
+    // A failure is told by whoever writes it down.
+    if report.result.is_ok() {
+        report.say(context);
+    }
     report
 }
 
@@ -142,16 +147,13 @@ impl HookReport {
         self.result.is_err() && self.on_failure == OnFailure::Fail
     }
 
-    fn log(&self, context: &HookContext) {
-        let (policy, pool, run) = (&context.policy, &context.pool, &context.run);
-        let vm = context.vm.as_ref().map(|(_, name)| name);
-        let (phase, took) = (word(self.phase), self.took.as_secs_f64());
-        match &self.result {
-            Ok(()) => tracing::info!(%policy, %pool, %run, vm, phase, hook = %self.command, took, "a hook was run"),
-            Err(error) => {
-                tracing::warn!(%policy, %pool, %run, vm, phase, hook = %self.command, took, %error, output = %self.output, "a hook failed");
-            }
+    fn say(&self, context: &HookContext) {
+        let mut fact = Fact::new(EventKind::HookRun).pool(&context.pool).named_policy(&context.policy_id, &context.policy);
+        fact = fact.slot(context.due_at).took(self.took);
+        if let Some((Ok(vm), name)) = context.vm.as_ref().map(|(uuid, name)| (uuid.parse(), name)) {
+            fact = fact.named_vm(vm, name);
         }
+        fact.say(&self.to_string());
     }
 }
 

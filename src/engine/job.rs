@@ -1,10 +1,12 @@
 //! One VM inside a run, from its row to its mark. The rows say where the job is; whoever drives it, the first time or after a crash,
 //! reads them and goes on from there. A job ends with a marked snapshot or with a cause.
 
+use uuid::Uuid;
+
 use super::admission::Request;
 use super::around::Around;
 use super::attempt::{self, Target, Went};
-use super::errand::{Errand, kind_of, policy_id};
+use super::errand::{Errand, kind_of, kind_row, policy_id};
 use super::error::{Effect, Result, Setback};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
@@ -14,7 +16,7 @@ use crate::domain::mark::Mark;
 use crate::domain::pause::Work;
 use crate::domain::schedule::Admission;
 use crate::domain::snapshot::Kind;
-use crate::store::{Attempt, Cause, Job, JobState, SnapshotFilter, SnapshotState};
+use crate::store::{Attempt, Cause, EventKind, Job, JobState, SnapshotFilter, SnapshotState};
 use crate::xenapi::failure;
 use crate::xenapi::records::{Host, Vm};
 use crate::xenapi::types::Ref;
@@ -68,7 +70,7 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
     match ready(errand, job) {
         Ready::Yes { target, request, note } => {
             if let Some(note) = note {
-                errand.site.note_of_job(job, "another-kind", &Cause::new("another-kind", note)).await?;
+                errand.site.note_of_job(job, EventKind::AnotherKind, &Cause::new("another-kind", note)).await?;
             }
             begin(worker, errand, job, target, request).await
         }
@@ -172,7 +174,7 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
     let afterwards = around.after(worker, outcome, snapshot).await?;
     let step = take_in(worker, errand, job, &attempt, target.kind, went).await?;
     if let Some(cause) = afterwards {
-        errand.site.note_of_job(job, "after-snapshot", &cause).await?;
+        errand.site.note_of_job(job, EventKind::AfterSnapshot, &cause).await?;
     }
     Ok(step)
 }
@@ -198,14 +200,28 @@ async fn taken(
     snapshot: &Ref<Vm>,
 ) -> Result<Step> {
     match attempt::record(worker, &errand.site, job, attempt.id, kind, snapshot).await? {
-        Some(_) => Ok(Step::Again),
+        Some((_, shown)) => {
+            say_taken(errand, job, attempt, kind, shown.record.uuid.get());
+            Ok(Step::Again)
+        }
         None if errand.drain.is_cancelled() => Ok(Step::Stopped),
         None => unresolved(errand, job, attempt, unseen()).await,
     }
 }
 
+fn say_taken(errand: &Errand, job: &Job, attempt: &Attempt, kind: Kind, snapshot: Uuid) {
+    let mut fact = errand.site.fact_of_job(job, EventKind::SnapshotTaken).snapshot(snapshot);
+    if let (Some(called), Some(ended)) = (attempt.called_at, attempt.ended_at) {
+        let took = (ended - called).to_std().unwrap_or_default();
+        errand.site.metrics.snapshot_taken(errand.site.name(), kind_row(kind).as_str(), took);
+        fact = fact.took(took);
+    }
+    let kind = kind_row(kind).as_str();
+    fact.say(&format!("a {kind} snapshot of VM {} was taken for policy {}", job.vm_name, job.policy_name));
+}
+
 async fn unresolved(errand: &Errand, job: &Job, attempt: &Attempt, cause: Cause) -> Result<Step> {
-    errand.site.note_of_job(job, "unresolved", &cause).await?;
+    errand.site.note_of_job(job, EventKind::Unresolved, &cause).await?;
     errand.site.store.call_unresolved(attempt.id, cause, errand.site.now()).await?;
     Ok(Step::Again)
 }
@@ -235,7 +251,8 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
     match resolve::resolve(worker, &errand.site, job, &attempt).await {
         Went::Doubtful(_) if errand.drain.is_cancelled() => Ok(Step::Stopped),
         Went::Doubtful(setback) if may_be_seen_later(errand, job, &setback) => {
-            tracing::warn!(pool = %errand.site.name(), vm = %job.vm_name, policy = %errand.policy.name, error = %setback.cause.text, "nobody knows yet whether the snapshot was taken; looking again");
+            let text = format!("nobody knows yet whether the snapshot was taken; looking again: {}", setback.cause.text);
+            errand.site.fact_of_job(job, EventKind::Doubtful).cause(&setback.cause.code).say(&text);
             let again = errand.site.now() + errand.site.pace.longest_retry;
             Ok(if errand.wait_until(worker, again).await { Step::Again } else { Step::Stopped })
         }
@@ -322,7 +339,8 @@ async fn forgotten(errand: &Errand, job: &Job) -> Result<Step> {
 }
 
 async fn end(errand: &Errand, job: &Job, state: JobState, cause: Cause) -> Result<Step> {
-    errand.site.note_of_job(job, state.as_str(), &cause).await?;
+    let kind = if state == JobState::Skipped { EventKind::JobSkipped } else { EventKind::JobFailed };
+    errand.site.note_of_job(job, kind, &cause).await?;
     errand.site.store.end_job(job.id, state, Some(cause), errand.site.now()).await?;
     Ok(Step::Again)
 }

@@ -13,7 +13,7 @@ use super::site::Site;
 use super::worker::Worker;
 use crate::domain::id::{RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::Mark;
-use crate::store::{Cause, Job, JobState, Severity, SnapshotFilter, SnapshotState};
+use crate::store::{Cause, EventKind, Job, JobState, SnapshotFilter, SnapshotState};
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Uuid as ServerUuid;
 
@@ -61,8 +61,8 @@ async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
         }
         Went::Not(setback) => {
             attempt::ended(worker, site, job, attempt.id, &setback, site.now()).await?;
-            let text = format!("VM {}: it is certain by now that no snapshot was taken: {}", job.vm_name, setback.cause.text);
-            site.note(site.event("resolved-absent", Severity::Warning, text)).await?;
+            let text = format!("it is certain by now that no snapshot was taken: {}", setback.cause.text);
+            site.note_of_job(job, EventKind::ResolvedAbsent, &Cause::new(setback.cause.code.clone(), text)).await?;
             if let (Effect::Refused, Ok(policy)) = (setback.effect, job.policy.parse()) {
                 leftover::clear(worker, site, job, &attempt, &prune::queue_of(&policy)).await?;
             }

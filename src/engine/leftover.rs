@@ -19,7 +19,7 @@ use super::{marking, prune, view};
 use crate::domain::id::{RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::nonce::Nonce;
-use crate::store::{Attempt, AttemptState, Job, JobState, NewRemoval, Role, Severity};
+use crate::store::{Attempt, AttemptState, EventKind, Job, JobState, NewEvent, NewRemoval, Role};
 use crate::xenapi::inventory::Tables;
 use crate::xenapi::records::{Vdi, Vm};
 use crate::xenapi::types::Ref;
@@ -51,7 +51,8 @@ pub async fn clear(worker: &mut Worker, site: &Site, job: &Job, attempt: &Attemp
     }
     let text =
         format!("the failed attempt for VM {} left the snapshot {}; it counts for nothing and goes", job.vm_name, mark.snapshot);
-    site.note(site.event("leftover", Severity::Notice, text)).await?;
+    let (policy, vm, run, snapshot) = (Some(job.policy.clone()), Some(job.vm_uuid), Some(job.run), Some(mark.snapshot.0));
+    site.note(NewEvent { policy, vm, run, snapshot, ..site.event(EventKind::Leftover, text) }).await?;
     // Whoever goes on with removals once history and pool are compared finds it in the rows.
     if !site.is_trusted() {
         return Ok(());

@@ -7,7 +7,7 @@ use super::error::{Result, Setback};
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
-use crate::store::{Severity, Snapshot};
+use crate::store::{EventKind, Snapshot};
 use crate::xenapi::calls;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::inventory::Tables;
@@ -62,7 +62,7 @@ pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
             Ok(()) => {
                 let text =
                     format!("the pin of the snapshot {} of {} is over; retention decides about it again", row.uuid, row.vm_name);
-                site.note(site.event("pin-over", Severity::Info, text)).await?;
+                site.note(site.event_of(&row, EventKind::PinOver, text)).await?;
             }
             Err(setback) => {
                 tracing::info!(pool = %site.name(), snapshot = %row.uuid, error = %setback.cause.text, "a pin that is over could not be taken off");

@@ -19,7 +19,7 @@ use super::worker::Worker;
 use crate::domain::id::PolicyId;
 use crate::domain::policy::{Limits, Policy, Priority};
 use crate::domain::retention::{self, Plan, Verdict};
-use crate::store::{ApprovalState, NewApproval, NewRemoval, Removal, Role, RunId};
+use crate::store::{ApprovalState, EventKind, NewApproval, NewEvent, NewRemoval, Removal, Role, RunId};
 
 /// When retention decides: with the new snapshot there, or before it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,8 @@ async fn approved(site: &Site, policy: &Policy, run: Option<RunId>, verdicts: &V
             policy.name,
             doomed.len()
         );
-        site.note(site.event("approval-needed", crate::store::Severity::Warning, text)).await?;
+        let event = site.event(EventKind::ApprovalNeeded, text);
+        site.note(NewEvent { policy: Some(id.to_owned()), vm: Some(verdicts.vm), run, ..event }).await?;
     }
     Ok(false)
 }

@@ -22,7 +22,7 @@ use super::worker::Worker;
 use crate::domain::id::{PolicyId, SrUuid};
 use crate::domain::mark::{Detachment, Mark, Ownership};
 use crate::domain::policy::Priority;
-use crate::store::{Cause, JobId, NewSlot, Origin, RunId, Severity, SlotState, Snapshot, SnapshotState};
+use crate::store::{Cause, EventKind, JobId, NewSlot, Origin, RunId, SlotState, Snapshot, SnapshotState};
 use crate::xenapi::calls;
 use crate::xenapi::records::{Sr, Vdi, Vm};
 use crate::xenapi::types::{Ref, Uuid as ServerUuid};
@@ -177,7 +177,7 @@ async fn missing(
         row.vm_name, row.policy_name, row.due_at
     );
     site.store.snapshot_vanished(row.id, Cause::new(code, text.clone()), site.now()).await?;
-    site.note(site.event("vanished", Severity::Warning, text)).await?;
+    site.note(site.event_of(row, EventKind::Vanished, text)).await?;
     left_behind(site, row).await?;
     findings.vanished.push(row.uuid);
     let is_newest = newest.get(&(row.vm_uuid, row.policy.as_str())) == Some(&row.due_at);
@@ -199,7 +199,7 @@ async fn left_behind(site: &Site, row: &Snapshot) -> Result<()> {
         row.vm_name,
         left.join(", ")
     );
-    Ok(site.note(site.event("left-behind", Severity::Warning, text)).await?)
+    Ok(site.note(site.event_of(row, EventKind::LeftBehind, text)).await?)
 }
 
 /// A snapshot of the pool that carries a value under our key.
@@ -231,7 +231,7 @@ async fn ours(site: &Site, reference: &Ref<Vm>, mark: &Mark, doubt: Doubt, findi
                 "the snapshot {} of {} was removed and is back: the server forgot that; it goes again",
                 row.uuid, row.vm_name
             );
-            site.note(site.event("ghost", Severity::Notice, text)).await?;
+            site.note(site.event_of(row, EventKind::Ghost, text)).await?;
             findings.ghosts.push(row.uuid);
             Ok(())
         }
@@ -285,7 +285,7 @@ async fn detached(site: &Site, record: &Arc<Vm>, mark: &Mark, why: &Detachment, 
     };
     site.store.snapshot_seen(row.id, SnapshotState::Detached, site.now()).await?;
     let text = format!("the snapshot {} of policy {} counts for no policy any more and stays: {why}", row.uuid, mark.policy);
-    site.note(site.event("detached", Severity::Notice, text)).await?;
+    site.note(site.event_of(row, EventKind::Detached, text)).await?;
     findings.detached.push(row.uuid);
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
 use crate::domain::retention::Order;
 use crate::domain::schedule::Place;
-use crate::store::{Cause, Job, JobState, NewEvent, NewJob, Origin, Outcome, Removal, Run, RunState, Severity, SnapshotId};
+use crate::store::{Cause, EventKind, Job, JobState, NewEvent, NewJob, Origin, Outcome, Removal, Run, RunState, SnapshotId};
 
 /// How far a run was driven.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ async fn begin(worker: &mut Worker, errand: &Arc<Errand>, only: Option<Vec<Uuid>
     let unmatched = chosen.unmatched.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if errand.site.is_news(&errand.policy.id, &unmatched) && !unmatched.is_empty() {
         let text = format!("policy {}: {unmatched}", errand.policy.name);
-        let event = errand.site.event("selector-without-vm", Severity::Warning, text);
+        let event = errand.site.event(EventKind::SelectorWithoutVm, text);
         let policy = Some(errand.policy.id.to_string());
         errand.site.note(NewEvent { run: Some(errand.run.id), policy, ..event }).await?;
     }
@@ -181,7 +181,9 @@ async fn synchronised(worker: &mut Worker, errand: &Errand) -> Result<Option<Vec
                 return Ok(None);
             }
             Err(error) => {
-                tracing::warn!(pool = %site.name(), error = %crate::xenapi::error::chain(&error), "the pool's database could not be synchronised; nothing is removed before it is");
+                let why = crate::xenapi::error::chain(&error);
+                let text = format!("the pool's database could not be synchronised; nothing is removed before it is: {why}");
+                errand.fact(EventKind::NotSynchronised).say(&text);
                 let again = site.now() + site.pace.longest_retry;
                 if !errand.wait_until(worker, again).await {
                     return Ok(None);
@@ -289,6 +291,7 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     }
     let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
     errand.site.wishes.settled(store, run.id).await?;
+    count(errand, &run, &jobs);
     say(errand, &run);
     Ok(run)
 }
@@ -317,11 +320,32 @@ fn outcome(errand: &Errand, jobs: &[Job]) -> Outcome {
     }
 }
 
+fn count(errand: &Errand, run: &Run, jobs: &[Job]) {
+    let (metrics, pool, policy) = (&errand.site.metrics, errand.site.name(), run.policy.as_str());
+    for job in jobs {
+        let failed = !matches!(job.state, JobState::Done | JobState::Observed);
+        let reason = job.cause.as_ref().map(|cause| cause.code.as_str()).filter(|code| failed && !code.is_empty());
+        metrics.job_ended(pool, policy, job.state.as_str(), reason);
+    }
+    let outcome = run.outcome.map_or("unknown", Outcome::as_str);
+    metrics.run_ended(pool, policy, outcome, (errand.site.now() - run.started_at).to_std().unwrap_or_default());
+    if matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Observed)) {
+        metrics.succeeded(pool, policy, errand.site.now());
+    }
+}
+
 fn say(errand: &Errand, run: &Run) {
-    let fields = json!({ "done": run.done, "failed": run.failed, "skipped": run.skipped, "removed": run.removed });
-    let outcome = run.outcome.map_or("", |outcome| outcome.as_str());
-    tracing::info!(
-        pool = %errand.site.name(), policy = %errand.policy.name, run = %run.id, due = %run.due_at, %fields,
-        "run {outcome}: {} taken, {} failed, {} skipped, {} removed", run.done, run.failed, run.skipped, run.removed
+    let (kind, outcome) = match run.outcome {
+        Some(Outcome::Partial) => (EventKind::RunPartial, "did a part of its work"),
+        Some(Outcome::Failed) => (EventKind::RunFailed, "failed"),
+        Some(Outcome::Empty) => (EventKind::RunEmpty, "found no VM"),
+        Some(Outcome::Observed) => (EventKind::RunObserved, "only looked"),
+        _ => (EventKind::RunSucceeded, "succeeded"),
+    };
+    let took = (errand.site.now() - run.started_at).to_std().unwrap_or_default();
+    let text = format!(
+        "run {} of policy {} {outcome}: {} taken, {} failed, {} skipped, {} removed",
+        run.id, run.policy_name, run.done, run.failed, run.skipped, run.removed
     );
+    errand.fact(kind).took(took).say(&text);
 }

@@ -25,6 +25,17 @@ pub struct Choice {
     pub unmatched: Vec<Unmatched>,
 }
 
+/// The VMs of each of these policies, by name. The pool is looked at once for all of them.
+pub fn all(site: &Site, policies: &[&Policy]) -> Vec<Vec<Chosen>> {
+    let tables = site.inventory.read();
+    let all: Vec<VmView<'_>> = view::vms(&tables, (site.uuid, site.name())).into_iter().map(|(_, view)| view).collect();
+    let of = |policy: &&Policy| {
+        let selected = all.iter().filter(|vm| matches!(policy.selection.judge(vm), Judgement::In(_)));
+        selected.map(|vm| Chosen { uuid: vm.uuid.0, name: vm.name.to_owned() }).collect()
+    };
+    policies.iter().map(of).collect()
+}
+
 /// Chooses. `only` narrows to VMs that a person named; they must be selected all the same.
 pub fn choose(site: &Site, policy: &Policy, only: Option<&[Uuid]>) -> Choice {
     let tables = site.inventory.read();

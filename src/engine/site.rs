@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::admission::Admission;
 use super::barrier::Barrier;
@@ -13,9 +14,12 @@ use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
-use crate::store::{self, Cause, Job, NewEvent, Severity, Store};
+use crate::store::{self, Cause, EventKind, Job, NewEvent, Snapshot, Store};
+use crate::telemetry::Fact;
+use crate::telemetry::metrics::Metrics;
 use crate::xenapi::inventory::{Follows, Tables};
-use crate::xenapi::records::EventClass;
+use crate::xenapi::records::{EventClass, Vm};
+use crate::xenapi::types::Uuid as ServerUuid;
 use crate::xenapi::{Incarnation, Inventory, Pool};
 
 /// What is followed of a pool: all that selection, retention and the guards look at.
@@ -96,6 +100,8 @@ pub struct Site {
     pub compared: watch::Sender<Option<Incarnation>>,
     /// What people want of the work: pauses, cancellations.
     pub wishes: Arc<Wishes>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }
@@ -196,8 +202,14 @@ impl Site {
     }
 
     /// An event about this pool.
-    pub fn event(&self, kind: &str, severity: Severity, text: impl Into<String>) -> NewEvent {
-        NewEvent { pool: Some(self.uuid.0), ..NewEvent::new(self.now(), kind, severity, text) }
+    pub fn event(&self, kind: EventKind, text: impl Into<String>) -> NewEvent {
+        NewEvent { pool: Some(self.uuid.0), ..NewEvent::new(self.now(), kind, text) }
+    }
+
+    /// An event about a snapshot that the history knows.
+    pub fn event_of(&self, row: &Snapshot, kind: EventKind, text: impl Into<String>) -> NewEvent {
+        let (policy, vm, snapshot) = (Some(row.policy.clone()), Some(row.vm_uuid), Some(row.uuid));
+        NewEvent { policy, vm, snapshot, ..self.event(kind, text) }
     }
 
     /// Writes an event down and into the journal.
@@ -205,30 +217,48 @@ impl Site {
     /// # Errors
     /// As the store.
     pub async fn note(&self, event: NewEvent) -> store::Result<()> {
-        announce(self.name(), &event);
+        let name = event.vm.and_then(|vm| self.vm_name(vm));
+        let mut fact = Fact::new(event.kind).pool(self.name());
+        if let Some(policy) = &event.policy {
+            fact = fact.policy(policy);
+        }
+        fact = match (event.vm, &name) {
+            (Some(vm), Some(name)) => fact.named_vm(vm, name),
+            (Some(vm), None) => fact.vm(vm),
+            (None, _) => fact,
+        };
+        if let Some(run) = event.run {
+            fact = fact.run(run.0);
+        }
+        if let Some(snapshot) = event.snapshot {
+            fact = fact.snapshot(snapshot);
+        }
+        fact.say(&event.text);
         self.store.note_event(event).await.map(|_| ())
+    }
+
+    fn vm_name(&self, vm: Uuid) -> Option<String> {
+        self.inventory.read().by_uuid::<Vm>(&ServerUuid::new(vm)).map(|(_, vm)| vm.name_label.to_string())
+    }
+
+    /// A line about a job.
+    pub fn fact_of_job<'a>(&'a self, job: &'a Job, kind: EventKind) -> Fact<'a> {
+        let fact = Fact::new(kind).pool(self.name()).named_policy(&job.policy, &job.policy_name);
+        fact.named_vm(job.vm_uuid, &job.vm_name).run(job.run.0).slot(job.due_at)
     }
 
     /// Writes down what became of a job, as an event that can be read alone.
     ///
     /// # Errors
     /// As the store.
-    pub async fn note_of_job(&self, job: &Job, kind: &str, cause: &Cause) -> store::Result<()> {
-        let severity = if job.state.is_final() { Severity::Notice } else { Severity::Warning };
+    pub async fn note_of_job(&self, job: &Job, kind: EventKind, cause: &Cause) -> store::Result<()> {
         let text = format!("VM {}, policy {}: {}", job.vm_name, job.policy_name, cause.text);
-        let event = self.event(kind, severity, text);
-        self.note(NewEvent { policy: Some(job.policy.clone()), vm: Some(job.vm_uuid), run: Some(job.run), ..event }).await
+        self.fact_of_job(job, kind).cause(&cause.code).say(&text);
+        let event = self.event(kind, text);
+        let event = NewEvent { policy: Some(job.policy.clone()), vm: Some(job.vm_uuid), run: Some(job.run), ..event };
+        self.store.note_event(event).await.map(|_| ())
     }
 }
 
 /// A handle that many lines of work share.
 pub type SharedSite = Arc<Site>;
-
-fn announce(pool: &str, event: &NewEvent) {
-    let NewEvent { kind, text, .. } = event;
-    match event.severity {
-        Severity::Info | Severity::Notice => tracing::info!(%pool, event = %kind, "{text}"),
-        Severity::Warning => tracing::warn!(%pool, event = %kind, "{text}"),
-        Severity::Error | Severity::Critical => tracing::error!(%pool, event = %kind, "{text}"),
-    }
-}

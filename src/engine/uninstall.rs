@@ -18,7 +18,8 @@ use super::worker::Worker;
 use crate::domain::id::VdiUuid;
 use crate::domain::mark::{self, Detachment, Ownership};
 use crate::domain::uninstall::{DiskFacts, ImageFacts, Link, belongings};
-use crate::store::{Cause, Part, PartState, Removal, RemovalState, Role};
+use crate::store::{Cause, EventKind, NewEvent, Part, PartState, Removal, RemovalState, Role};
+use crate::telemetry::Fact;
 use crate::xenapi::calls;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::records::{Vbd, Vdi, VdiType, Vm};
@@ -67,6 +68,7 @@ pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queu
 /// # Errors
 /// As [`carry_out`].
 pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
+    let begun = site.clock.elapsed();
     let removal = site.store.begin_removal(removal.id, site.now()).await?;
     let mut places = Place::all(site, &removal, queue);
     place::first(worker, &mut places).await;
@@ -92,6 +94,13 @@ pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, q
         }
     }
     site.store.finish_removal(removal.id, site.now()).await?;
+    let mut fact = Fact::new(EventKind::SnapshotRemoved).pool(site.name()).snapshot(removal.snapshot);
+    if let Some(run) = removal.run {
+        fact = fact.run(run.0);
+    }
+    site.metrics.snapshot_removed(site.name());
+    let took = site.clock.elapsed().saturating_sub(begun);
+    fact.took(took).say(&format!("the snapshot {} was removed with its disks: {}", removal.snapshot, removal.reason));
     Ok(Removed::Done)
 }
 
@@ -142,15 +151,19 @@ async fn withdrawn(site: &Site, removal: &Removal, cause: Cause) -> Result<Remov
     }
     site.store.withdraw_removal(removal.id, cause.clone(), site.now()).await?;
     let text = format!("the snapshot {} stays: {}", removal.snapshot, cause.text);
-    site.note(site.event("withdrawn", crate::store::Severity::Warning, text)).await?;
+    site.note(event_of(site, removal, EventKind::Withdrawn, text)).await?;
     Ok(Removed::Withdrawn(cause))
 }
 
 async fn orphaned(site: &Site, removal: &Removal, cause: Cause) -> Result<Removed> {
     site.store.orphan_removal(removal.id, cause.clone(), site.now()).await?;
     let text = format!("the snapshot {} cannot be removed: {}", removal.snapshot, cause.text);
-    site.note(site.event("orphan", crate::store::Severity::Error, text)).await?;
+    site.note(event_of(site, removal, EventKind::Orphan, text)).await?;
     Ok(Removed::Orphaned(cause))
+}
+
+fn event_of(site: &Site, removal: &Removal, kind: EventKind, text: String) -> NewEvent {
+    NewEvent { snapshot: Some(removal.snapshot), run: removal.run, ..site.event(kind, text) }
 }
 
 /// Looks at everything once, and destroys the record.

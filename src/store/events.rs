@@ -5,28 +5,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Store;
-use super::closed::closed;
-use super::columns::{Columns, at, between, json, key, name, prose};
+use super::columns::{Columns, at, between, json, key, prose};
 use super::error::{Fault, Result};
 use super::ids::{EventId, RunId, VmId};
 use super::lineage::Lineage;
 use super::page::{Listed, Page};
 use super::sqlite::{Connection, Query, Row};
 use super::{policies, pools};
+pub use crate::domain::event::{EventKind, Severity};
 
-closed! {
-    /// How much it matters.
-    Severity {
-        /// For the record.
-        Info = "info",
-        /// Out of the ordinary.
-        Notice = "notice",
-        /// It may need somebody.
-        Warning = "warning",
-        /// It needs somebody.
-        Error = "error",
-        /// It needs somebody now.
-        Critical = "critical",
+impl super::closed::Closed for Severity {
+    fn of_word(word: &str) -> Option<Self> {
+        Self::from_word(word)
     }
 }
 
@@ -35,10 +25,8 @@ closed! {
 pub struct NewEvent {
     /// When.
     pub at: DateTime<Utc>,
-    /// A short code that stays the same over versions.
-    pub kind: String,
-    /// How much it matters.
-    pub severity: Severity,
+    /// What happened; how much it matters follows from that.
+    pub kind: EventKind,
     /// The pool it is about.
     pub pool: Option<Uuid>,
     /// The policy it is about.
@@ -57,19 +45,8 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event about nothing in particular; set the other fields as needed.
-    pub fn new(at: DateTime<Utc>, kind: impl Into<String>, severity: Severity, text: impl Into<String>) -> Self {
-        Self {
-            at,
-            kind: kind.into(),
-            severity,
-            pool: None,
-            policy: None,
-            vm: None,
-            run: None,
-            snapshot: None,
-            text: text.into(),
-            data: Value::Null,
-        }
+    pub fn new(at: DateTime<Utc>, kind: EventKind, text: impl Into<String>) -> Self {
+        Self { at, kind, pool: None, policy: None, vm: None, run: None, snapshot: None, text: text.into(), data: Value::Null }
     }
 
     pub(super) fn restored(lineage: Lineage, now: DateTime<Utc>) -> Self {
@@ -83,7 +60,7 @@ impl NewEvent {
             }
         };
         let text = format!("{what}; its removal queue was emptied, and it is compared with the pools before it counts");
-        Self::new(now, "history-restored", Severity::Warning, text)
+        Self::new(now, EventKind::HistoryRestored, text)
     }
 }
 
@@ -94,7 +71,7 @@ pub struct Event {
     pub id: EventId,
     /// When.
     pub at: DateTime<Utc>,
-    /// A short code.
+    /// The word of its kind; older and newer versions may have words that this one has not.
     pub kind: String,
     /// How much it matters.
     pub severity: Severity,
@@ -185,8 +162,8 @@ pub(super) async fn insert(c: &mut Connection, event: &NewEvent) -> Result<Event
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
     )
     .bind(at(event.at))
-    .bind(name(&event.kind).as_ref())
-    .bind(event.severity.as_str())
+    .bind(event.kind.as_str())
+    .bind(event.kind.severity().as_str())
     .bind(pool)
     .bind(policy)
     .bind(vm)

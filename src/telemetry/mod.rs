@@ -1,12 +1,44 @@
-//! What the program says about its own work. One line per fact, on standard error; `XENSNAP_LOG` filters in the syntax of
-//! `tracing`'s env-filter, for example `XENSNAP_LOG=xensnap::xenapi=debug`.
+//! What the program says about its own work: one line per fact, each readable alone. Under systemd a line goes into the journal with
+//! fields to filter by; elsewhere it is plain text on standard error, or JSON where that is asked for. `XENSNAP_LOG` filters in the
+//! syntax of `tracing`'s env-filter, for example `XENSNAP_LOG=xensnap::xenapi=debug`.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `fact` | a line of a known kind, with what it is about |
+//! | `names` | what the journal calls the fields of a line |
+//! | `journal` | the journal's own protocol |
+//! | `metrics` | figures for Prometheus |
 
-use tracing_subscriber::EnvFilter;
+mod fact;
+mod journal;
+pub mod metrics;
+mod names;
 
-/// Sends events to standard error, in plain text. `verbosity` 0 shows errors, 1 adds warnings, 2 information, 3 and more details.
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
+
+pub use fact::Fact;
+pub use journal::Journal;
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Into the journal where standard error is the journal's, else as text.
+    #[default]
+    Auto,
+    /// Into the journal; as text where there is none.
+    Journal,
+    /// Plain text, one line each.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Begins to write lines. `verbosity` 0 shows errors, 1 adds warnings, 2 information, 3 and more details.
 ///
 /// Does nothing when a subscriber is installed already.
-pub fn to_standard_error(verbosity: u8) {
+pub fn start(verbosity: u8, format: Format) {
     let level = match verbosity {
         0 => "error",
         1 => "warn",
@@ -14,8 +46,21 @@ pub fn to_standard_error(verbosity: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("XENSNAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let lines = match (format, goes_to_journal(format)) {
+        (_, true) => Journal::new().boxed(),
+        (Format::Json, false) => text.json().flatten_event(true).boxed(),
+        (_, false) => text.boxed(),
+    };
     // A second call in one process (tests) finds the first one's subscriber; that is fine.
-    let _ = lines.try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// Whether lines of this format become entries of the journal here.
+pub fn goes_to_journal(format: Format) -> bool {
+    match format {
+        Format::Auto => journal::is_standard_error(),
+        Format::Journal => journal::is_there(),
+        Format::Text | Format::Json => false,
+    }
 }

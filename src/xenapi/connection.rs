@@ -21,6 +21,7 @@ use super::members::{Members, resolve};
 use super::patience::Patience;
 use super::secret::SessionRef;
 use super::settings::Settings;
+use super::tally::Tallies;
 use super::task::Hub;
 use super::transport::Transport;
 use super::trust::TrustError;
@@ -79,6 +80,8 @@ pub(super) struct Core {
     pub(super) tasks: Hub,
     /// What must not be cut short at a shutdown.
     pub(super) running: TaskTracker,
+    /// What was called.
+    pub(super) tallies: Tallies,
     wires: Mutex<HashMap<Address, Wire>>,
     state: Mutex<State>,
     incarnation: watch::Sender<Option<Incarnation>>,
@@ -124,6 +127,7 @@ impl Core {
             stop: CancellationToken::new(),
             tasks: Hub::default(),
             running: TaskTracker::new(),
+            tallies: Tallies::default(),
             wires: Mutex::default(),
             state: Mutex::new(State::Down(Down::default())),
             incarnation: watch::Sender::new(None),

@@ -45,7 +45,9 @@ impl Core {
             if parts.only_login.is_some_and(|number| number != link.incarnation.number) {
                 return Err(CallError::LoginOver { method: parts.method.clone() });
             }
-            let verdict = match self.once(&link, parts, headers.clone(), seed()).await {
+            let answer = self.once(&link, parts, headers.clone(), seed()).await;
+            self.tallies.answered(&parts.method, error_code(&answer));
+            let verdict = match answer {
                 Ok(Answer::Value(value)) => return Ok(value),
                 Ok(Answer::Failure(failure)) => self.after_refusal(&link, parts, failure, &mut tries),
                 Err(ExchangeError::Transport(error)) => self.after_fault(&link, parts, error),
@@ -126,6 +128,16 @@ impl Core {
             (true, true) => Verdict::End(CallError::Unreadable { method, source: error }),
             (true, false) => Verdict::Again(CallError::Unanswered { method, source: error }),
         }
+    }
+}
+
+/// The server's code, or a word for what kept its answer away.
+fn error_code<T>(answer: &Result<Answer<T>, ExchangeError>) -> Option<&str> {
+    match answer {
+        Ok(Answer::Value(_)) => None,
+        Ok(Answer::Failure(failure)) => Some(&failure.code),
+        Err(ExchangeError::Transport(_)) => Some("transport"),
+        Err(ExchangeError::Encode(_)) => Some("encoding"),
     }
 }
 

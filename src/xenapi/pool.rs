@@ -1,5 +1,6 @@
 //! The handle of a pool. Cheap to copy; all copies share one session, one list of members and one stream of task events.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::error::{CallError, ConnectError, Problem};
 use super::members::KnownHost;
 use super::patience::Patience;
 use super::settings::Settings;
+use super::tally::Tally;
 use super::wire::Wire;
 use crate::clock::SharedClock;
 use crate::domain::address::Address;
@@ -100,6 +102,11 @@ impl Pool {
     /// The pool's hosts as of the last login.
     pub fn hosts(&self) -> Vec<KnownHost> {
         self.core.members.hosts()
+    }
+
+    /// Calls so far, by method.
+    pub fn tallies(&self) -> BTreeMap<String, Tally> {
+        self.core.tallies.all()
     }
 
     /// The clock this pool lives by.

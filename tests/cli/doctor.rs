@@ -174,7 +174,10 @@ pool http://127.0.0.1:PORT
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_server_that_is_no_xenserver() {
-    let port = other_server("HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nnot here\n").await;
+    let port = other_server(
+        "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: 9\r\n\r\nnot here\n",
+    )
+    .await;
     says(
         doctor(&format!("http://127.0.0.1:{port}")),
         1,

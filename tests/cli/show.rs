@@ -39,7 +39,7 @@ database-server…     2  2026-03-02 02:35:20  refused      9s  p3q8r102  -
 
 Events
 AT (Berlin)          SEVERITY  KIND
-2026-03-02 02:35:29  error     sr-full
+2026-03-02 02:35:29  error     failed
     SR "san-2" has no space left for a snapshot of
     database-server-of-the-accounting-department; free 1.7 TiB, or move the VM
 
@@ -113,8 +113,8 @@ database-server-of-the-accounting-department     2  2026-03-02 02:35:20  refused
     SR_BACKEND_FAILURE_44: There is insufficient space [opterr=VDI size 1650 GiB]
 
 Events
-AT (Berlin)          SEVERITY  KIND     WHAT
-2026-03-02 02:35:29  error     sr-full  SR "san-2" has no space left for a snapshot of database-server-of-the-accounting-department; free 1.7 TiB, or move the VM
+AT (Berlin)          SEVERITY  KIND    WHAT
+2026-03-02 02:35:29  error     failed  SR "san-2" has no space left for a snapshot of database-server-of-the-accounting-department; free 1.7 TiB, or move the VM
 
 "#]]);
 }

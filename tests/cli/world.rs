@@ -7,8 +7,8 @@ use snapbox::cmd::Command;
 use tempfile::TempDir;
 use uuid::Uuid;
 use xensnap::store::{
-    Cause, Claim, Disk, Ended, JobState, Kind, Member, NewEvent, NewJob, NewRemoval, NewRun, NewSlot, NewSnapshot, Options,
-    Origin, Outcome, PartState, PolicySeen, PoolSeen, Role, Run, RunState, Severity, SlotState, SnapshotId, Store,
+    Cause, Claim, Disk, Ended, EventKind, JobState, Kind, Member, NewEvent, NewJob, NewRemoval, NewRun, NewSlot, NewSnapshot,
+    Options, Origin, Outcome, PartState, PolicySeen, PoolSeen, Role, Run, RunState, SlotState, SnapshotId, Store,
 };
 
 pub(crate) const TOKYO: Uuid = Uuid::from_u128(0x0007_0c10_0000_4000_8000_0000_0000_0001);
@@ -257,7 +257,7 @@ impl World {
         let cause = Cause::new("", "1 of 3 VMs failed: there is no space on SR \"san-2\"");
         self.store.finish_run(run.id, Outcome::Partial, Some(cause), due + seconds(625)).await.unwrap();
         let text = "SR \"san-2\" has no space left for a snapshot of database-server-of-the-accounting-department; free 1.7 TiB, or move the VM";
-        let event = NewEvent::new(due + seconds(329), "sr-full", Severity::Error, text);
+        let event = NewEvent::new(due + seconds(329), EventKind::JobFailed, text);
         let event = NewEvent { run: Some(run.id), pool: Some(TOKYO), vm: Some(vm_uuid(ACCOUNTS)), ..event };
         self.store.note_event(event).await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use xensnap::config::{Config, DaemonConfig, StoreConfig};
+use xensnap::config::{Config, DaemonConfig, MetricsConfig, StoreConfig};
 use xensnap::domain::policy::{Afterwards, Fallback, WantedKind};
 
 use crate::support::{now, shipped, toml_files};
@@ -20,14 +20,14 @@ fn written_out() -> String {
     format!("installation = \"backup-1\"\n{}", lines.join("\n"))
 }
 
-fn defaults(text: &str) -> (DaemonConfig, StoreConfig, usize) {
+fn defaults(text: &str) -> (DaemonConfig, StoreConfig, MetricsConfig, usize) {
     let config = Config::from_texts(("/etc/xensnap/xensnap.toml", text), &[], now()).unwrap().config;
-    (config.daemon, config.store, config.pools.len())
+    (config.daemon, config.store, config.metrics.unwrap_or_default(), config.pools.len())
 }
 
 #[test]
 fn the_main_file_shows_the_defaults_and_all_of_them() {
-    let expected = (DaemonConfig::default(), StoreConfig::default(), 0);
+    let expected = (DaemonConfig::default(), StoreConfig::default(), MetricsConfig::default(), 0);
     assert_eq!(defaults("installation = \"backup-1\""), expected);
     assert_eq!(defaults(&written_out()), expected);
     for key in [
@@ -42,6 +42,8 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
         "per_pool",
         "path",
         "keep",
+        "listen",
+        "vms",
     ] {
         assert!(written_out().lines().any(|line| line.starts_with(&format!("{key} = "))), "{key} is not shown");
     }
@@ -49,18 +51,20 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
 
 #[test]
 fn each_default_of_the_main_file_counts_when_it_is_changed() {
-    for line in written_out().lines().filter(|line| line.contains(" = \"") || line.starts_with("per_")) {
+    for line in written_out().lines().filter(|line| line.contains(" = \"") || line.starts_with("per_") || line.starts_with("vms"))
+    {
         if line.starts_with('#') || line.starts_with("installation") || line.starts_with("policies") {
             continue;
         }
         let (key, _) = line.split_once(" = ").unwrap();
         let other = match key {
             "path" | "socket" => "\"/other\"",
-            "per_sr" | "per_host" | "per_pool" => "2",
+            "listen" => "\"127.0.0.1:1\"",
+            "per_sr" | "per_host" | "per_pool" | "vms" => "2",
             _ => "\"59s\"",
         };
         let changed = written_out().replace(line, &format!("{key} = {other}"));
-        assert_ne!(defaults(&changed), (DaemonConfig::default(), StoreConfig::default(), 0), "{key}");
+        assert_ne!(defaults(&changed), (DaemonConfig::default(), StoreConfig::default(), MetricsConfig::default(), 0), "{key}");
     }
 }
 

@@ -175,7 +175,7 @@ fn the_table_says_of_each_value_what_its_reader_takes() {
 fn the_defaults_of_the_table_are_those_of_the_main_file() {
     let mut text = "installation = \"x\"\n".to_owned();
     blocks(&CONFIG, "", "", &mut |block, before| {
-        let ours = ["daemon", "daemon.limits", "store", "xensnap.toml"].contains(&block.name);
+        let ours = ["daemon", "daemon.limits", "store", "metrics", "xensnap.toml"].contains(&block.name);
         if ours {
             let header = before.lines().last().unwrap_or_default();
             let lines = block.keys().filter(|key| !key.default.is_empty());
@@ -185,7 +185,8 @@ fn the_defaults_of_the_table_are_those_of_the_main_file() {
     });
     let read = |text: &str| Config::from_texts(("/etc/xensnap/xensnap.toml", text), &[], now()).unwrap().config;
     assert!(text.contains("sync_interval = \"60s\"") && text.contains("keep = "), "{text}");
-    assert_eq!(read(&text), read("installation = \"x\"\n"));
+    // Without its table nothing listens; an empty one has the defaults.
+    assert_eq!(read(&text), read("installation = \"x\"\n[metrics]\n"));
 }
 
 #[test]

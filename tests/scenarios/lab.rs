@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::control::Listening;
-use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
+use xensnap::daemon::{Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
@@ -100,6 +100,8 @@ pub struct Lab {
     pub every: Duration,
     /// The group whose members may ask at the control socket.
     pub group: Option<String>,
+    /// Offers figures, from the next start on.
+    pub export: Option<(Exporter, usize)>,
     daemon: Option<Running>,
 }
 
@@ -146,7 +148,18 @@ impl Lab {
         let folder = folder();
         let pace = Pace::default();
         let every = Duration::from_secs(3600);
-        Self { clock, simulation, folder, policies, installation: "lab".into(), pace, every, group: None, daemon: None }
+        Self {
+            clock,
+            simulation,
+            folder,
+            policies,
+            installation: "lab".into(),
+            pace,
+            every,
+            group: None,
+            export: None,
+            daemon: None,
+        }
     }
 
     /// The same with a service that looks around only every so many hours, for scenarios of many days.
@@ -181,19 +194,23 @@ impl Lab {
 
     /// Starts the service, and waits until it knows the pool.
     pub async fn start(&mut self) {
-        self.daemon = Some(self.launch(self.folder.path(), self.plan()).await);
+        let export = self.export.take();
+        self.daemon = Some(self.launch(self.folder.path(), self.plan(), export).await);
     }
 
     /// Starts the service of another installation beside ours, with a history of its own.
     pub async fn another(&self, installation: &str, folder: &TempDir, policies: &[Policy]) -> Running {
-        self.launch(folder.path(), self.plan_of(installation, policies)).await
+        self.launch(folder.path(), self.plan_of(installation, policies), None).await
     }
 
-    async fn launch(&self, folder: &Path, plan: Plan) -> Running {
+    async fn launch(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {
         let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
         let listening = Listening::at(&folder.join(SOCKET), self.group.as_deref()).unwrap();
-        let daemon = Daemon::new(opened, plan, clock).await.unwrap().listening(listening);
+        let mut daemon = Daemon::new(opened, plan, clock).await.unwrap().listening(listening);
+        if let Some((exporter, vm_series)) = export {
+            daemon = daemon.exporting(exporter, vm_series);
+        }
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
         let mut sites = handle.sites();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use xensnap::store::{Condition, Error, NewEvent, Options, Page, Severity, Store};
+use xensnap::store::{Condition, Error, EventKind, NewEvent, Options, Page, Store};
 
 use crate::support::*;
 
@@ -14,7 +14,7 @@ async fn a_copy_made_while_others_write_is_consistent_and_complete_up_to_a_momen
         let store = world.store.clone();
         async move {
             for n in 0..400 {
-                store.note_event(NewEvent::new(hour(n), "test", Severity::Info, format!("{n}"))).await.unwrap();
+                store.note_event(NewEvent::new(hour(n), EventKind::Started, format!("{n}"))).await.unwrap();
             }
         }
     });
@@ -56,7 +56,7 @@ async fn a_copy_that_fails_leaves_nothing_behind() {
     assert!(matches!(error, Error::File { .. }), "{error:?}");
     // A damaged source: found when the copy is made or read back.
     for n in 0..400 {
-        let event = NewEvent::new(hour(n), "test", Severity::Info, "x".repeat(3000));
+        let event = NewEvent::new(hour(n), EventKind::Started, "x".repeat(3000));
         world.store.note_event(event).await.unwrap();
     }
     world.store.close().await.unwrap();

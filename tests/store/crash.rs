@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use uuid::Uuid;
-use xensnap::store::{Lineage, NewEvent, NewRun, Page, Severity, SlotState, Store};
+use xensnap::store::{EventKind, Lineage, NewEvent, NewRun, Page, SlotState, Store};
 
 use crate::support::*;
 
@@ -85,7 +85,7 @@ async fn every_acknowledged_intent_survives_sigkill() {
 async fn a_process_killed_beside_another_that_goes_on_harms_nobody() {
     let world = World::new().await;
     let intents = acknowledged(&world.path(), 20);
-    world.store.note_event(NewEvent::new(hour(1), "still-here", Severity::Info, "")).await.unwrap();
+    world.store.note_event(NewEvent::new(hour(1), EventKind::Started, "")).await.unwrap();
     for nonce in &intents {
         assert!(world.store.attempt_by_nonce(nonce).await.unwrap().is_some());
     }
@@ -155,7 +155,7 @@ async fn a_copy_of_the_running_file_from_before_the_log_was_folded_is_told_from_
     let store = open(&world.path()).await.store;
     let write = async |count: i64| {
         for n in 0..count {
-            let event = NewEvent::new(hour(n), "test", Severity::Info, "x".repeat(3000));
+            let event = NewEvent::new(hour(n), EventKind::Started, "x".repeat(3000));
             store.note_event(event).await.unwrap();
         }
     };

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use uuid::Uuid;
-use xensnap::store::{ApprovalState, Error, EventFilter, Member, NewApproval, NewEvent, Page, PoolSeen, RunId, Severity};
+use xensnap::store::{
+    ApprovalState, Error, EventFilter, EventKind, Member, NewApproval, NewEvent, Page, PoolSeen, RunId, Severity,
+};
 
 use crate::support::*;
 
@@ -10,18 +12,18 @@ use crate::support::*;
 async fn events_are_found_by_what_they_are_about() {
     let world = World::new().await;
     let job = world.job("nightly", hour(0), 1).await;
-    let about = |n: i64, kind: &str, severity| NewEvent {
+    let about = |n: i64, kind: EventKind| NewEvent {
         pool: Some(POOL),
         policy: Some("nightly".into()),
         vm: Some(job.vm_uuid),
         run: Some(job.run),
         snapshot: Some(Uuid::from_u128(5)),
         data: json!({ "n": n }),
-        ..NewEvent::new(hour(n), kind, severity, format!("event {n}"))
+        ..NewEvent::new(hour(n), kind, format!("event {n}"))
     };
-    world.store.note_event(about(1, "ghost", Severity::Warning)).await.unwrap();
-    world.store.note_event(about(2, "orphan", Severity::Error)).await.unwrap();
-    world.store.note_event(NewEvent::new(hour(3), "started", Severity::Info, "event 3")).await.unwrap();
+    world.store.note_event(about(1, EventKind::Vanished)).await.unwrap();
+    world.store.note_event(about(2, EventKind::Orphan)).await.unwrap();
+    world.store.note_event(NewEvent::new(hour(3), EventKind::Started, "event 3")).await.unwrap();
     let found = async |filter: EventFilter| -> Vec<String> {
         let listed = world.store.events(filter, Page::first(10)).await.unwrap();
         listed.rows.into_iter().map(|event| event.text).collect()
@@ -38,7 +40,7 @@ async fn events_are_found_by_what_they_are_about() {
         EventFilter { until: Some(hour(3)), ..all() },
     ] {
         assert_eq!(found(filter.clone()).await, ["event 2", "event 1"], "{filter:?}");
-        assert_eq!(found(EventFilter { kind: Some("ghost".into()), ..filter.clone() }).await, ["event 1"]);
+        assert_eq!(found(EventFilter { kind: Some("vanished".into()), ..filter.clone() }).await, ["event 1"]);
         assert_eq!(found(EventFilter { at_least: Some(Severity::Error), ..filter.clone() }).await, ["event 2"]);
         assert_eq!(found(EventFilter { from: Some(hour(2)), ..filter }).await, ["event 2"]);
     }
@@ -46,7 +48,7 @@ async fn events_are_found_by_what_they_are_about() {
     let event = &world.store.events(EventFilter { run: Some(job.run), ..all() }, Page::first(1)).await.unwrap().rows[0];
     assert_eq!((event.vm_uuid, event.vm_name.as_deref(), event.pool), (Some(job.vm_uuid), Some("vm 1"), Some(POOL)));
     assert_eq!((event.policy.as_deref(), &event.data), (Some("nightly"), &json!({ "n": 2 })));
-    let lost = NewEvent { run: Some(RunId(999)), ..NewEvent::new(hour(0), "x", Severity::Info, "") };
+    let lost = NewEvent { run: Some(RunId(999)), ..NewEvent::new(hour(0), EventKind::Started, "") };
     assert!(matches!(world.store.note_event(lost).await, Err(Error::NotFound { what: "run", .. })));
 }
 

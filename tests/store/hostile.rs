@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use uuid::Uuid;
-use xensnap::store::{Cause, Error, EventFilter, JobState, NewEvent, NewJob, NewRemoval, Page, PolicySeen, Role, Severity};
+use xensnap::store::{Cause, Error, EventFilter, EventKind, JobState, NewEvent, NewJob, NewRemoval, Page, PolicySeen, Role};
 
 use crate::support::*;
 
@@ -39,7 +39,7 @@ async fn every_text_comes_back_as_it_went_in() {
         assert_eq!(world.store.job(job.id).await.unwrap().cause, Some(cause));
         assert!(world.store.find_vms(&text).await.unwrap().iter().any(|vm| vm.uuid == job.vm_uuid), "{text:?}");
 
-        let event = NewEvent { data: json!({ "text": text }), ..NewEvent::new(due, "test", Severity::Info, text.clone()) };
+        let event = NewEvent { data: json!({ "text": text }), ..NewEvent::new(due, EventKind::Started, text.clone()) };
         world.store.note_event(event).await.unwrap();
         let events = world.store.events(EventFilter::default(), Page::first(1)).await.unwrap().rows;
         assert_eq!((&events[0].text, events[0].data["text"].as_str()), (&text, Some(text.as_str())));
@@ -100,7 +100,7 @@ async fn what_must_be_whole_is_refused_when_it_is_too_long_and_nothing_is_writte
     assert!(matches!(error, Error::TooLong { length: 2000, .. }), "{error:?}");
     assert_eq!(world.store.job(job.id).await.unwrap().state, JobState::Queued);
     let data = json!("x".repeat(5 << 20));
-    let event = NewEvent { data, ..NewEvent::new(hour(0), "test", Severity::Info, "") };
+    let event = NewEvent { data, ..NewEvent::new(hour(0), EventKind::Started, "") };
     assert!(matches!(world.store.note_event(event).await, Err(Error::TooLong { .. })));
     let attempt = world.intent(&job).await;
     let mut new = snapshot(Uuid::from_u128(9), 1, "nightly", hour(0));
@@ -117,7 +117,7 @@ async fn times_at_the_ends_of_the_calendar_are_kept() {
     for time in
         [chrono::DateTime::<chrono::Utc>::MAX_UTC, chrono::DateTime::<chrono::Utc>::MIN_UTC, at("1969-12-31T23:59:59.999999Z")]
     {
-        let id = world.store.note_event(NewEvent::new(time, "test", Severity::Info, "")).await.unwrap();
+        let id = world.store.note_event(NewEvent::new(time, EventKind::Started, "")).await.unwrap();
         let events = world.store.events(EventFilter::default(), Page::first(9)).await.unwrap().rows;
         let kept = events.iter().find(|event| event.id == id).unwrap().at;
         assert_eq!(kept.timestamp_micros(), time.timestamp_micros());

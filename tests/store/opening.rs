@@ -8,7 +8,7 @@ use std::process::Command;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
-use xensnap::store::{Condition, Error, Lineage, NewEvent, Options, Page, Severity, Store};
+use xensnap::store::{Condition, Error, EventKind, Lineage, NewEvent, Options, Page, Store};
 
 use crate::support::*;
 
@@ -39,7 +39,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn event(n: i64) -> NewEvent {
-    NewEvent::new(hour(n), "test", Severity::Info, format!("event {n}: {}", "x".repeat(200)))
+    NewEvent::new(hour(n), EventKind::Started, format!("event {n}: {}", "x".repeat(200)))
 }
 
 #[tokio::test]

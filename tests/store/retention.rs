@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 use xensnap::store::{
-    ApprovalState, Cause, Claim, Forgotten, JobState, Keep, NewApproval, NewEvent, NewRemoval, Outcome, Page, PartState, Role,
-    Severity, SlotFilter, SlotState,
+    ApprovalState, Cause, Claim, EventKind, Forgotten, JobState, Keep, NewApproval, NewEvent, NewRemoval, Outcome, Page,
+    PartState, Role, SlotFilter, SlotState,
 };
 
 use crate::support::*;
@@ -37,7 +37,7 @@ async fn finished(world: &World, n: i64) {
     world.store.removal_part(removal.id, uuid, PartState::Gone, None, hour(n)).await.unwrap();
     world.store.finish_removal(removal.id, hour(n)).await.unwrap();
     world.store.removals_settled(vec![removal.id], hour(n)).await.unwrap();
-    world.store.note_event(NewEvent { run: Some(job.run), ..NewEvent::new(hour(n), "test", Severity::Info, "") }).await.unwrap();
+    world.store.note_event(NewEvent { run: Some(job.run), ..NewEvent::new(hour(n), EventKind::Started, "") }).await.unwrap();
 }
 
 #[tokio::test]

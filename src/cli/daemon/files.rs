@@ -9,6 +9,8 @@ use crate::clock::SharedClock;
 use crate::config::changes::{Change, changes};
 use crate::config::{Config, DaemonConfig, Diagnostics};
 use crate::daemon::{Handle, Reloaded};
+use crate::domain::event::EventKind;
+use crate::telemetry::{Fact, Format};
 
 /// The files, and the configuration that is in force.
 pub(super) struct Files {
@@ -16,24 +18,29 @@ pub(super) struct Files {
     pub(super) path: PathBuf,
     pub(super) now: Config,
     pub(super) clock: SharedClock,
+    pub(super) format: Format,
+    /// So many lines of the last answer are drawn warnings, which the journal has for themselves.
+    pub(super) drawn: usize,
 }
 
 impl Files {
     /// Puts the files as they are now in force; if anything is wrong with them, nothing changes. Says the same to the journal.
     pub(super) async fn reload(&mut self, by: &str) -> Reloaded {
+        self.handle.manager().reloading();
         let reloaded = self.try_reload().await;
+        self.handle.manager().ready();
         match &reloaded {
             Reloaded::Yes(lines) => {
                 self.handle.files_are_wrong(None);
-                lines.iter().for_each(|line| tracing::info!(%by, "{line}"));
+                let changes: Vec<&str> = lines.iter().skip(self.drawn).map(String::as_str).collect();
+                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}", changes.join("; ")));
             }
             Reloaded::Wrong(drawn) => {
                 let text = drawn.lines().next().unwrap_or_default().to_owned();
                 self.handle.files_are_wrong(Some(text));
-                tracing::error!(%by, "the configuration was not reloaded: it has errors; the policies of before stay in force");
-                eprintln!("{drawn}");
+                self.refused(by, "it has errors");
             }
-            Reloaded::Failed(error) => tracing::error!(%by, %error, "the configuration was not reloaded"),
+            Reloaded::Failed(error) => self.refused(by, error),
         }
         reloaded
     }
@@ -41,7 +48,10 @@ impl Files {
     async fn try_reload(&mut self) -> Reloaded {
         let loaded = match Config::load(&self.path, self.clock.now()) {
             Ok(loaded) => loaded,
-            Err(problems) => return Reloaded::Wrong(self.wrong(&problems)),
+            Err(problems) => {
+                super::tell(&problems, self.format);
+                return Reloaded::Wrong(self.wrong(&problems));
+            }
         };
         let new = loaded.config;
         let kept = self.without_what_waits(&new);
@@ -53,16 +63,23 @@ impl Files {
             let error = crate::xenapi::error::chain(&error);
             return Reloaded::Failed(format!("the history cannot be written, so what was in force stays so: {error}"));
         }
+        super::tell(&loaded.warnings, self.format);
         let mut lines: Vec<String> = Vec::new();
         if !loaded.warnings.is_empty() {
             lines.extend(loaded.warnings.render(false).lines().map(str::to_owned));
         }
+        self.drawn = lines.len();
         lines.extend(told(&self.now, &new, self.clock.now()));
         lines.extend(waiting(&self.now, &new));
         let count = kept.policies.len();
         lines.push(if count == 1 { "1 policy is in force".to_owned() } else { format!("{count} policies are in force") });
         self.now = kept;
         Reloaded::Yes(lines)
+    }
+
+    fn refused(&self, by: &str, why: &str) {
+        let text = format!("the configuration was not reloaded for {by}, and the policies of before stay in force: {why}");
+        Fact::new(EventKind::ReloadRefused).say(&text);
     }
 
     fn wrong(&self, problems: &Diagnostics) -> String {
@@ -80,6 +97,7 @@ impl Files {
             installation: now.installation.clone(),
             pools: now.pools.clone(),
             store: now.store.clone(),
+            metrics: now.metrics.clone(),
             daemon: DaemonConfig { socket, socket_group, ..new.daemon.clone() },
             policies: new.policies.clone(),
         }
@@ -123,6 +141,7 @@ fn waiting(old: &Config, new: &Config) -> Option<String> {
         ("the installation", old.installation != new.installation),
         ("pools", old.pools != new.pools),
         ("the history", old.store != new.store),
+        ("metrics", old.metrics != new.metrics),
         ("the control socket", socket),
     ];
     let changed: Vec<&str> = all.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();

@@ -22,6 +22,7 @@ const MAIN: &[Key] = &[
     ),
     may("daemon", Shape::Table(&DAEMON), "", "How the daemon works."),
     may("store", Shape::Table(&STORE), "", "Where the history lies."),
+    may("metrics", Shape::Table(&METRICS), "", "Figures for Prometheus; without this table nothing listens."),
     may("pool", Shape::Tables(&POOL), "", "The pools, each with all its hosts that may become master."),
 ];
 
@@ -89,6 +90,29 @@ static STORE: Block = block(
             Shape::Text,
             "\"400d\"",
             "How long finished runs stay in it. A snapshot that exists stays in it whatever its age.",
+        ),
+    ]],
+);
+
+static METRICS: Block = block(
+    "metrics",
+    "Figures for Prometheus. Nothing listens unless this table is there; a change needs a restart.",
+    &[&[
+        may("listen", Shape::Text, "\"127.0.0.1:9755\"", "The address and port to listen at."),
+        may(
+            "token_file",
+            Shape::Text,
+            "",
+            "A file that others cannot read, whose first line whoever asks has to send as a bearer.",
+        ),
+        may("token_credential", Shape::Text, "", "The same in a credential of the service, as in LoadCredential=."),
+        may("certificate", Shape::Text, "", "A certificate chain in PEM, with which answers are encrypted; it needs key."),
+        may("key", Shape::Text, "", "The key of the certificate in PEM."),
+        may(
+            "vms",
+            Shape::Number(0, 1_000_000),
+            "5000",
+            "So many VMs have series of their own; how many more there are is told as a number.",
         ),
     ]],
 );

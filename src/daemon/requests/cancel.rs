@@ -4,7 +4,8 @@
 use super::super::Handle;
 use super::Reply;
 use crate::engine::error::Result;
-use crate::store::{Job, JobState, NewEvent, Run, RunId, Severity};
+use crate::store::{EventKind, Job, JobState, NewEvent, Run, RunId};
+use crate::telemetry::Fact;
 
 /// Lets it end. `subject` is the number of a run, or a VM by name or uuid.
 pub(super) async fn answer(handle: &Handle, subject: &str, by: &str, reply: &mut Reply) -> Result<()> {
@@ -46,8 +47,8 @@ async fn cancel(handle: &Handle, run: &Run, vm: Option<&Job>, by: &str, reply: &
     let text = format!("{what} of policy {} is cancelled by {by}", run.policy_name);
     // First what lasts: a service that dies now cancels in its next life.
     handle.wishes.cancel(&handle.store, run.id, vm.map(|vm| vm.vm_uuid), by, now).await?;
-    tracing::warn!("{text}");
-    let event = NewEvent::new(now, "cancelled", Severity::Notice, text);
+    Fact::new(EventKind::Cancelled).policy(&run.policy_name).run(run.id.0).say(&text);
+    let event = NewEvent::new(now, EventKind::Cancelled, text);
     let vm = vm.map(|vm| vm.vm_uuid);
     handle
         .store

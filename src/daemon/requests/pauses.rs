@@ -10,7 +10,8 @@ use crate::domain::nearest::nearest_few;
 use crate::domain::pause::{Pause, Scope};
 use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
-use crate::store::{NewEvent, Severity};
+use crate::store::{EventKind, NewEvent};
+use crate::telemetry::Fact;
 use crate::xenapi::records::{Host, Sr, Vm};
 
 /// What is to be paused, as people call it.
@@ -56,7 +57,7 @@ pub(super) async fn pause(
     let pause = Pause { id, scope, name, from, until, reason: reason.to_owned(), by: by.to_owned() };
     let text = pause.to_string();
     handle.wishes.pause(&handle.store, pause, now).await?;
-    note(handle, "paused", &text).await?;
+    note(handle, EventKind::Paused, &text).await?;
     reply.say(text);
     reply.say("snapshots in work go on to their end (`xensnap cancel` stops them); what has not begun is skipped");
     Ok(())
@@ -83,15 +84,15 @@ pub(super) async fn resume(handle: &Handle, what: &Pausable, by: &str, reply: &m
         let text = format!("{} is resumed by {by}", pause.name);
         // It ends and is not forgotten: what was due meanwhile stays skipped.
         handle.wishes.pause(&handle.store, Pause { until: Some(now), ..pause }, now).await?;
-        note(handle, "resumed", &text).await?;
+        note(handle, EventKind::Resumed, &text).await?;
         reply.say(text);
     }
     Ok(())
 }
 
-async fn note(handle: &Handle, kind: &str, text: &str) -> Result<()> {
-    tracing::warn!("{text}");
-    handle.store.note_event(NewEvent::new(handle.clock.now(), kind, Severity::Notice, text)).await?;
+async fn note(handle: &Handle, kind: EventKind, text: &str) -> Result<()> {
+    Fact::new(kind).say(text);
+    handle.store.note_event(NewEvent::new(handle.clock.now(), kind, text)).await?;
     Ok(())
 }
 

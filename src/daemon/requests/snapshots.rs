@@ -14,7 +14,7 @@ use crate::engine::error::{Result, Setback};
 use crate::engine::site::{SharedSite, Site};
 use crate::engine::worker::Worker;
 use crate::engine::{holdings, marking, pins, prune, view};
-use crate::store::{Severity, Snapshot, SnapshotState};
+use crate::store::{EventKind, NewEvent, Snapshot, SnapshotState};
 use crate::xenapi::calls;
 use crate::xenapi::records::Vm;
 use crate::xenapi::types::Ref;
@@ -127,7 +127,9 @@ async fn take_over(
         return Ok(Err(setback));
     }
     let text = format!("the snapshot {} was adopted for policy {}", mark.snapshot, policy.name);
-    site.note(site.event("adopted", Severity::Notice, text)).await?;
+    let (vm, snapshot) = (Some(mark.vm.0), Some(mark.snapshot.0));
+    let event = site.event(EventKind::Adopted, text);
+    site.note(NewEvent { policy: Some(policy.id.to_string()), vm, snapshot, ..event }).await?;
     Ok(Ok(()))
 }
 

@@ -67,7 +67,10 @@ pub(super) async fn ended(
     match (task.failure(), cancelled_after) {
         (None, _) => Ok(task),
         (Some(_), Some(deadline)) if task.status == TaskStatus::Cancelled => Err(TaskError::Deadline { method, deadline }),
-        (Some(failure), _) => Err(TaskError::Failed(Refusal { method, failure: pool.core.clean(failure) })),
+        (Some(failure), _) => {
+            pool.core.tallies.failed(&method, &failure.code);
+            Err(TaskError::Failed(Refusal { method, failure: pool.core.clean(failure) }))
+        }
     }
 }
 

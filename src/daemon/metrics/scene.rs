@@ -1,0 +1,177 @@
+//! Gathers what is now: from the plan, the pools' inventories and turns, and the history. Which VM is covered by which policy is found
+//! out once in a while only.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::super::Handle;
+use crate::domain::policy::Policy;
+use crate::engine::selecting::{self, Chosen};
+use crate::engine::site::{SharedSite, Site};
+use crate::store;
+use crate::telemetry::metrics::{Calls, PolicyScene, PoolScene, Scene, SrScene, VmScene};
+use crate::xenapi::inventory::Follows;
+use crate::xenapi::records::Sr;
+
+/// What is costly is gathered again after this, in time of the clock.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// So many due times, or so many days, are looked at for the longest time between two.
+const SLOTS: usize = 300;
+const DAYS: TimeDelta = TimeDelta::days(40);
+
+/// VMs, by pool and policy.
+type Covered = HashMap<(Uuid, String), Vec<Chosen>>;
+
+pub(super) struct Gatherer {
+    handle: Handle,
+    covered: Mutex<Option<(Duration, Covered)>>,
+    /// The longest time between two due times, by policy and its schedule.
+    intervals: std::sync::Mutex<HashMap<(String, String), Option<i64>>>,
+}
+
+impl Gatherer {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle, covered: Mutex::default(), intervals: std::sync::Mutex::default() }
+    }
+
+    pub(super) async fn scene(&self) -> store::Result<Scene> {
+        let sites = self.handle.sites.borrow().clone();
+        let covered = self.covered(&sites).await;
+        let cursors = self.handle.store.cursors().await?;
+        let since: HashMap<(Uuid, &str), DateTime<Utc>> =
+            cursors.iter().map(|cursor| ((cursor.pool, cursor.policy.as_str()), cursor.counts_from)).collect();
+        let plan = self.handle.plan();
+        let mut pools = Vec::new();
+        for planned in &plan.pools {
+            let name = &planned.settings.name;
+            let mut scene = PoolScene { name: name.clone(), ..PoolScene::default() };
+            if let Some(site) = sites.iter().find(|site| site.name() == name) {
+                scene.policies = plan.enabled_on(name).map(|policy| self.policy(site, policy, &since)).collect();
+                self.pool(site, &covered, &mut scene).await?;
+            }
+            pools.push(scene);
+        }
+        Ok(Scene {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            history_bytes: self.handle.store.bytes(),
+            running: self.handle.runs.len() as u64,
+            pools,
+        })
+    }
+
+    /// Which VMs each policy covers, as of a minute ago at most.
+    async fn covered(&self, sites: &[SharedSite]) -> Covered {
+        let mut known = self.covered.lock().await;
+        let now = self.handle.clock.elapsed();
+        if let Some((at, covered)) = &*known
+            && now.saturating_sub(*at) < FRESH
+            && sites.iter().all(|site| covered.keys().any(|(pool, _)| *pool == site.uuid.0))
+        {
+            return covered.clone();
+        }
+        let plan = self.handle.plan();
+        let mut covered = Covered::new();
+        for site in sites {
+            let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
+            for (policy, vms) in policies.iter().zip(selecting::all(site, &policies)) {
+                covered.insert((site.uuid.0, policy.id.to_string()), vms);
+            }
+            tokio::task::yield_now().await;
+        }
+        *known = Some((now, covered.clone()));
+        covered
+    }
+
+    fn policy(&self, site: &Site, policy: &Policy, since: &HashMap<(Uuid, &str), DateTime<Utc>>) -> PolicyScene {
+        let (id, now) = (policy.id.to_string(), site.now());
+        PolicyScene {
+            counts_from: since.get(&(site.uuid.0, id.as_str())).copied(),
+            last_success: self.handle.metrics.last_success(site.name(), &id),
+            interval_seconds: self.interval(policy, now),
+            next_due: policy.schedule.next_after(now),
+            observes: policy.observe,
+            vms: 0,
+            snapshots: Vec::new(),
+            id,
+        }
+    }
+
+    fn interval(&self, policy: &Policy, now: DateTime<Utc>) -> Option<i64> {
+        let key = (policy.id.to_string(), policy.schedule.signature());
+        let mut known = self.intervals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *known.entry(key).or_insert_with(|| longest(policy, now))
+    }
+
+    async fn pool(&self, site: &Site, covered: &Covered, scene: &mut PoolScene) -> store::Result<()> {
+        let figures = self.handle.store.figures(site.uuid.0).await?;
+        scene.connected = matches!(site.inventory.status().borrow().follows, Follows::Live | Follows::ByReading);
+        scene.trusted = site.is_trusted();
+        (scene.removals_open, scene.orphans) = (figures.open_removals, figures.orphans);
+        let newest: HashMap<(Uuid, &str), DateTime<Utc>> =
+            figures.newest.iter().map(|(vm, policy, at)| ((*vm, policy.as_str()), *at)).collect();
+        let mut room = self.handle.vm_series;
+        for policy in &mut scene.policies {
+            let of_policy = figures.held.iter().filter(|(id, ..)| *id == policy.id);
+            policy.snapshots = of_policy.map(|(_, state, number)| (state.as_str(), *number)).collect();
+            let vms = covered.get(&(site.uuid.0, policy.id.clone())).map(Vec::as_slice).unwrap_or_default();
+            policy.vms = vms.len() as u64;
+            // Nobody promised them anything yet.
+            let promised = if policy.observes { 0 } else { vms.len() };
+            let shown = room.min(promised);
+            room -= shown;
+            scene.vms_left_out += (promised - shown) as u64;
+            let series = vms.iter().take(shown).map(|vm| VmScene {
+                uuid: vm.uuid,
+                name: vm.name.clone(),
+                policy: policy.id.clone(),
+                newest: newest.get(&(vm.uuid, policy.id.as_str())).copied(),
+            });
+            scene.vms.extend(series);
+        }
+        scene.srs = storage(site);
+        let calls = site.pool.tallies().into_iter();
+        scene.calls = calls
+            .map(|(method, tally)| Calls { method, calls: tally.calls, errors: tally.errors.into_iter().collect() })
+            .collect();
+        Ok(())
+    }
+}
+
+fn longest(policy: &Policy, now: DateTime<Utc>) -> Option<i64> {
+    let mut last = policy.schedule.next_after(now)?;
+    let mut longest = None;
+    for _ in 0..SLOTS {
+        let Some(next) = policy.schedule.next_after(last) else { break };
+        longest = longest.max(Some((next - last).num_seconds()));
+        last = next;
+        if last - now > DAYS {
+            break;
+        }
+    }
+    longest
+}
+
+/// Storage that disks can be on, with what we do there.
+fn storage(site: &Site) -> Vec<SrScene> {
+    let queues = site.admission.queues();
+    let tables = site.inventory.read();
+    let scenes = tables.all::<Sr>().filter(|(_, sr)| &*sr.content_type != "iso").map(|(_, sr)| {
+        let uuid = sr.uuid.get();
+        let queue = queues.iter().find(|queue| queue.sr.0 == uuid);
+        SrScene {
+            uuid,
+            name: sr.name_label.to_string(),
+            space: (sr.physical_size > 0).then_some((sr.physical_size, sr.physical_utilisation)),
+            in_flight: queue.map_or(0, |queue| queue.in_flight),
+            waiting: queue.map_or(0, |queue| queue.staged + queue.waiting),
+        }
+    });
+    let mut scenes: Vec<SrScene> = scenes.collect();
+    scenes.sort_by_key(|sr| sr.uuid);
+    scenes
+}
