@@ -339,7 +339,11 @@ async fn forgotten(errand: &Errand, job: &Job) -> Result<Step> {
 }
 
 async fn end(errand: &Errand, job: &Job, state: JobState, cause: Cause) -> Result<Step> {
-    let kind = if state == JobState::Skipped { EventKind::JobSkipped } else { EventKind::JobFailed };
+    let kind = match state {
+        JobState::Skipped => EventKind::JobSkipped,
+        JobState::Cancelled => EventKind::Cancelled,
+        _ => EventKind::JobFailed,
+    };
     errand.site.note_of_job(job, kind, &cause).await?;
     errand.site.store.end_job(job.id, state, Some(cause), errand.site.now()).await?;
     Ok(Step::Again)
