@@ -26,6 +26,8 @@ const PRIVATE_CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["daemon"]),
     ("sqlx", &["store"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("anyhow", &["cli"]),
     ("tokio", NOT_PURE),
 ];
