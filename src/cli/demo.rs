@@ -78,10 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "A simulated pool of {} VMs on 3 hosts, and the policies of config/policies.d: nightly, hourly for databases, weekly.",
         args.vms
     );
-    say!(
-        "{} nights pass now. In night {FULL} an SR is full; in night {FAILOVER} the master dies, and a member takes over with yesterday's database.\n",
-        args.nights
-    );
+    say!("{}\n", announcement(args.nights));
     let service = tokio::spawn(daemon.run(Duration::from_secs(3600)));
     reached(&fast, &handle).await?;
     let store = handle.store().clone();
@@ -124,6 +121,18 @@ async fn reached(clock: &FastClock, handle: &Handle) -> anyhow::Result<()> {
         clock.run(clock.now() + TimeDelta::seconds(1), PACE).await;
     }
     anyhow::bail!("the service did not reach the simulated pool; run with -v to see why")
+}
+
+/// What is going to happen.
+fn announcement(nights: u16) -> String {
+    let full = format!("in night {FULL} an SR is full");
+    let failover = format!("in night {FAILOVER} the master dies, and a member takes over with yesterday's database");
+    let troubles: Vec<String> =
+        [(FULL, full), (FAILOVER, failover)].into_iter().filter(|(night, _)| *night <= nights).map(|(_, text)| text).collect();
+    if troubles.is_empty() {
+        return format!("{nights} nights pass now.");
+    }
+    format!("{nights} nights pass now: {}.", troubles.join("; "))
 }
 
 /// Lets the nights pass, with what goes wrong in some of them.

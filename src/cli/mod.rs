@@ -149,9 +149,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 /// How much a verb says by itself: the service what it does, others what went wrong, and a demonstration tells its own story.
 fn talk(verb: &Verb) -> u8 {
     match verb {
-        Verb::Daemon(_) => 2,
+        Verb::Daemon(_) => 3,
+        // It tells of everything that happens in its own way.
         Verb::Demo(_) => 0,
-        _ => 1,
+        _ => 2,
     }
 }
 

@@ -35,14 +35,15 @@ pub enum Format {
     Json,
 }
 
-/// Begins to write lines. `verbosity` 0 shows errors, 1 adds warnings, 2 information, 3 and more details.
+/// Begins to write lines. `verbosity` 0 shows none, 1 errors, 2 adds warnings, 3 information, 4 and more details.
 ///
 /// Does nothing when a subscriber is installed already.
 pub fn start(verbosity: u8, format: Format) {
     let level = match verbosity {
-        0 => "error",
-        1 => "warn",
-        2 => "info",
+        0 => "off",
+        1 => "error",
+        2 => "warn",
+        3 => "info",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("XENSNAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
