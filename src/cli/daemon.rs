@@ -87,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Fact::new(EventKind::Started)
         .say(&format!("xensnap {version} works by {path} as installation {installation}: {pools} pools, {policies} policies"));
     let grace = config.daemon.drain_grace.0;
-    let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format, drawn: 0 };
+    let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format };
     let steering = tokio::spawn(steer(files, daemon.reloads()));
     let outcome = daemon.run(grace).await;
     steering.abort();

@@ -17,7 +17,7 @@ use crate::engine::site::SharedSite;
 use crate::engine::uninstall::Queue;
 use crate::engine::worker::Worker;
 use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
-use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Removal, Run, Store};
+use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Removal, Run, Snapshot, Store};
 
 /// Does everything that is due.
 pub(super) async fn do_all(worker: &mut Worker, site: &SharedSite, plan: &Plan, runs: &Runs) -> Result<()> {
@@ -59,10 +59,14 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
         {
             continue;
         }
-        if is_paused(site, &removal).await? {
+        let row = match removal.snapshot_row {
+            Some(row) => Some(site.store.snapshot(row).await?),
+            None => None,
+        };
+        if is_paused(site, row.as_ref()) {
             continue;
         }
-        let queue = queue_of(site, plan, &removal).await?;
+        let queue = queue_of(site, plan, &removal, row).await?;
         let claim = aftermath::claim_on(site, removal.snapshot).await?;
         uninstall::carry_out_as(worker, site, &removal, &queue, claim).await?;
     }
@@ -70,9 +74,9 @@ async fn removals(worker: &mut Worker, site: &SharedSite, plan: &Plan) -> Result
 }
 
 /// The turns of the policy for which something is removed: of its snapshot, or of its run where what is removed never was one.
-async fn queue_of(site: &SharedSite, plan: &Plan, removal: &Removal) -> Result<Queue> {
-    let policy = match (removal.snapshot_row, removal.run) {
-        (Some(row), _) => Some(site.store.snapshot(row).await?.policy),
+async fn queue_of(site: &SharedSite, plan: &Plan, removal: &Removal, row: Option<Snapshot>) -> Result<Queue> {
+    let policy = match (row, removal.run) {
+        (Some(row), _) => Some(row.policy),
         (None, Some(run)) => Some(site.store.run(run).await?.policy),
         (None, None) => None,
     };
@@ -82,16 +86,12 @@ async fn queue_of(site: &SharedSite, plan: &Plan, removal: &Removal) -> Result<Q
 }
 
 /// True while a person wants that nothing is done about what a removal touches.
-async fn is_paused(site: &SharedSite, removal: &Removal) -> Result<bool> {
-    let row = match removal.snapshot_row {
-        Some(row) => Some(site.store.snapshot(row).await?),
-        None => None,
-    };
-    let policy = row.as_ref().and_then(|row| row.policy.parse().ok()).unwrap_or_else(PolicyId::nobody);
+fn is_paused(site: &SharedSite, row: Option<&Snapshot>) -> bool {
+    let policy = row.and_then(|row| row.policy.parse().ok()).unwrap_or_else(PolicyId::nobody);
     let srs: Vec<Uuid> = row.iter().flat_map(|row| row.disks.iter().map(|disk| disk.sr)).collect();
     let vm = row.map_or_else(Uuid::nil, |row| row.vm_uuid);
-    let work = Work { policy: &policy, pool: removal.pool, vm, srs: &srs, host: None };
-    Ok(site.wishes.paused(&work, site.now()).is_some())
+    let work = Work { policy: &policy, pool: site.uuid.0, vm, srs: &srs, host: None };
+    site.wishes.paused(&work, site.now()).is_some()
 }
 
 /// What no run makes durable any more: removals of runs that are over, and of none.

@@ -21,7 +21,7 @@ use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::reconcile::{self, Doubt, Findings};
-use crate::engine::site::{CLASSES, SharedSite, Site};
+use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{EventKind, Member, Outcome, Page, PoolSeen, Run, RunFilter, Store};
@@ -119,12 +119,11 @@ impl Keeper {
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
                     Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
                     Err(error) => {
-                        self.say_away(&format!("it has no uuid that can be read: {error}"));
+                        self.say_away(format!("it has no uuid that can be read: {error}"));
                     }
                 },
                 Some(Err(error)) => {
-                    self.stands(Phase::Unreachable, Some(error::chain(&*error)));
-                    self.say_away(&error::chain(&*error));
+                    self.say_away(error::chain(&*error));
                 }
             }
             let sleep = self.clock.sleep(REFUSED);
@@ -137,9 +136,10 @@ impl Keeper {
         }
     }
 
-    fn say_away(&self, why: &str) {
+    fn say_away(&self, why: String) {
         let name = &self.pool.settings.name;
         Fact::new(EventKind::PoolAway).pool(name).say(&format!("the pool {name} cannot be worked with; its slots wait: {why}"));
+        self.stands(Phase::Unreachable, Some(why));
     }
 
     /// The settings with the members that the history knows: where to look for a master when the configured hosts are gone.
@@ -199,7 +199,7 @@ impl Keeper {
             tables.all::<Host>().map(|(_, host)| member(host)).collect::<Vec<Member>>()
         };
         let master = master(site, incarnation).unwrap_or_default();
-        let server_start = incarnation.agent_start_time.clone().unwrap_or_else(|| "unknown".to_owned());
+        let server_start = start_of(incarnation);
         let seen = PoolSeen { uuid: site.uuid.0, name: site.name().to_owned(), members, master, server_start };
         self.store.see_pool(seen, self.clock.now()).await?;
         Ok(())

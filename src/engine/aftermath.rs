@@ -19,7 +19,7 @@ use crate::domain::mark::{Detachment, Mark, Ownership};
 use crate::domain::policy::{Afterwards, Policy};
 use crate::store::{EventKind, NewEvent, NewRemoval, Role, SnapshotState, Store};
 use crate::xenapi::records::Vm;
-use crate::xenapi::types::Ref;
+use crate::xenapi::types::{Ref, Uuid as ServerUuid};
 
 /// The note that keeps what a policy's file said, for when it is gone.
 fn wish_note(policy: &str) -> String {
@@ -122,8 +122,11 @@ pub async fn tidy(worker: &mut Worker, site: &Site, known: &BTreeSet<String>) ->
 /// # Errors
 /// When the history cannot be read.
 pub async fn claim_on(site: &Site, snapshot: Uuid) -> Result<Claim> {
-    let marked = view::marked(&site.inventory.read(), site);
-    let ownership = marked.into_iter().find(|(_, record, _)| record.uuid.get() == snapshot).map(|(_, _, ownership)| ownership);
+    let ownership = {
+        let tables = site.inventory.read();
+        let known = tables.by_uuid::<Vm>(&ServerUuid::new(snapshot));
+        known.and_then(|(_, vm)| view::ownership(&tables, site, vm))
+    };
     let Some(Ownership::Detached(mark, Detachment::VmGone)) = ownership else { return Ok(Claim::Ours) };
     let Some(after) = Wishes::read(site).await?.of(&mark, Reason::VmDeleted) else { return Ok(Claim::Ours) };
     let noticed = site.store.kept_under(&since_notes(site.uuid.0)).await?;

@@ -11,7 +11,6 @@ use super::admission::Request;
 use super::error::Result;
 use super::holdings::{self, Held};
 use super::members;
-use super::pins;
 use super::site::Site;
 use super::uninstall::{self, Removed};
 use super::view;
@@ -76,7 +75,7 @@ pub struct Pruned {
     pub awaits_approval: bool,
 }
 
-/// Removes what retention does not keep of one VM, oldest first: an interrupted pruning has then removed the least valuable. If the
+/// Removes what retention does not keep of one VM, oldest first, pins that are over let go before ([`super::pins::let_go`]): an interrupted pruning has then removed the least valuable. If the
 /// server may have forgotten something meanwhile, what justified the rest may be gone, and it is decided anew.
 ///
 /// # Errors
@@ -92,8 +91,6 @@ pub async fn prune(
     let mut pruned = Pruned::default();
     loop {
         site.trust(worker).await;
-        // The server guards what was pinned until somebody takes the guard off, whatever the date.
-        pins::let_go(worker, site).await?;
         let verdicts = decide(site, policy, vm, when).await?;
         if verdicts.removals().is_empty() {
             return Ok(pruned);

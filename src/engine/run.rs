@@ -16,6 +16,7 @@ use super::error::Result;
 use super::job::{self, Settled};
 use super::leftover;
 use super::members;
+use super::pins;
 use super::prune::{self, When};
 use super::selecting;
 use super::uninstall;
@@ -237,6 +238,8 @@ async fn open_removals(errand: &Errand) -> Result<Vec<Removal>> {
 }
 
 async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<()> {
+    // The server guards what was pinned until somebody takes the guard off, whatever the date.
+    pins::let_go(worker, &errand.site).await?;
     let mut lines = JoinSet::new();
     for job in jobs {
         let (mut worker, errand, vm) = (worker.fork(), Arc::clone(errand), job.vm_uuid);

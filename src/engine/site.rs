@@ -124,8 +124,7 @@ impl Site {
 
     /// When the master's toolstack started, as it says itself; empty before the first login.
     pub fn server_start(&self) -> String {
-        let incarnation = self.pool.incarnation();
-        incarnation.and_then(|incarnation| incarnation.agent_start_time).unwrap_or_else(|| "unknown".to_owned())
+        self.pool.incarnation().as_ref().map_or_else(unknown_start, start_of)
     }
 
     /// Waits until the inventory shows the pool as it is under the present login; at most `bound`. False if it does not.
@@ -258,6 +257,15 @@ impl Site {
         let event = NewEvent { policy: Some(job.policy.clone()), vm: Some(job.vm_uuid), run: Some(job.run), ..event };
         self.store.note_event(event).await.map(|_| ())
     }
+}
+
+/// When the toolstack of this life of the server started, as rows keep it; `unknown` where it does not say.
+pub fn start_of(incarnation: &Incarnation) -> String {
+    incarnation.agent_start_time.clone().unwrap_or_else(unknown_start)
+}
+
+fn unknown_start() -> String {
+    "unknown".to_owned()
 }
 
 /// A handle that many lines of work share.

@@ -152,12 +152,13 @@ pub fn disks(tables: &Tables, snapshot: &Ref<Vm>) -> Vec<Disk> {
 
 /// Every snapshot that carries a value under our key, with whose it is.
 pub fn marked(tables: &Tables, site: &Site) -> Vec<(Ref<Vm>, std::sync::Arc<Vm>, Ownership)> {
-    let carrying = tables.all::<Vm>().filter(|(_, vm)| vm.is_a_snapshot && vm.other_config.contains_key(mark::KEY));
-    let judged = carrying.map(|(reference, vm)| {
-        let ownership = mark::verify(&site.installation, &facts(tables, site.uuid, vm));
-        (reference.clone(), vm.clone(), ownership)
-    });
-    judged.collect()
+    tables.all::<Vm>().filter_map(|(reference, vm)| Some((reference.clone(), vm.clone(), ownership(tables, site, vm)?))).collect()
+}
+
+/// Whose a snapshot is that carries a value under our key; nothing for what carries none.
+pub fn ownership(tables: &Tables, site: &Site, vm: &Vm) -> Option<Ownership> {
+    let carries = vm.is_a_snapshot && vm.other_config.contains_key(mark::KEY);
+    carries.then(|| mark::verify(&site.installation, &facts(tables, site.uuid, vm)))
 }
 
 /// The reference of a VM or snapshot.

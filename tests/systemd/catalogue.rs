@@ -35,6 +35,24 @@ fn every_kind_of_event_is_explained_and_nothing_else() {
     assert!(unknown.is_empty(), "the catalogue has entries that no kind has: {unknown:?}");
 }
 
+/// Where the program's source says the kind of what it tells.
+fn told_in(folder: &std::path::Path, kind: EventKind) -> bool {
+    let name = format!("EventKind::{kind:?}");
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            return told_in(&path, kind);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.match_indices(&name).any(|(at, _)| !text[at + name.len()..].starts_with(|next: char| next.is_alphanumeric()))
+    })
+}
+
+#[test]
+fn nothing_is_explained_that_is_never_told() {
+    let never: Vec<_> = EventKind::ALL.iter().filter(|kind| !told_in(&file("src"), **kind)).collect();
+    assert!(never.is_empty(), "{never:?}");
+}
+
 #[test]
 fn journalctl_takes_the_catalogue() {
     let root = tempfile::tempdir().unwrap();

@@ -19,67 +19,75 @@ pub(super) struct Files {
     pub(super) now: Config,
     pub(super) clock: SharedClock,
     pub(super) format: Format,
-    /// So many lines of the last answer are drawn warnings, which the journal has for themselves.
-    pub(super) drawn: usize,
+}
+
+/// What came into force.
+struct Taken {
+    /// What is doubtful in the files, drawn for whoever asked; the journal has each for itself.
+    warnings: Vec<String>,
+    /// What changed.
+    changes: Vec<String>,
+    /// What changed and waits for a restart.
+    waiting: Option<String>,
+    /// How many policies there are now.
+    count: String,
 }
 
 impl Files {
     /// Puts the files as they are now in force; if anything is wrong with them, nothing changes. Says the same to the journal.
     pub(super) async fn reload(&mut self, by: &str) -> Reloaded {
         self.handle.manager().reloading();
-        let reloaded = self.try_reload().await;
+        let taken = self.take_over().await;
         self.handle.manager().ready();
-        match &reloaded {
-            Reloaded::Yes(lines) => {
+        match taken {
+            Ok(Taken { warnings, changes, waiting, count }) => {
                 self.handle.files_are_wrong(None);
-                let changes: Vec<&str> = lines.iter().skip(self.drawn).map(String::as_str).collect();
-                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}", changes.join("; ")));
+                Fact::new(EventKind::Reloaded).say(&format!("read anew for {by}: {}; {count}", changes.join("; ")));
+                waiting.iter().for_each(|text| Fact::new(EventKind::RestartNeeded).say(text));
+                Reloaded::Yes(warnings.into_iter().chain(changes).chain(waiting).chain([count]).collect())
             }
-            Reloaded::Wrong(drawn) => {
-                let text = drawn.lines().next().unwrap_or_default().to_owned();
-                self.handle.files_are_wrong(Some(text));
-                self.refused(by, "it has errors");
+            Err(refused) => {
+                match &refused {
+                    Reloaded::Wrong(drawn) => {
+                        let text = drawn.lines().next().unwrap_or_default().to_owned();
+                        self.handle.files_are_wrong(Some(text));
+                        say_refused(by, "it has errors");
+                    }
+                    Reloaded::Failed(error) => say_refused(by, error),
+                    Reloaded::Yes(_) => {}
+                }
+                refused
             }
-            Reloaded::Failed(error) => self.refused(by, error),
         }
-        reloaded
     }
 
-    async fn try_reload(&mut self) -> Reloaded {
+    /// What came into force, or why nothing did.
+    async fn take_over(&mut self) -> Result<Taken, Reloaded> {
         let loaded = match Config::load(&self.path, self.clock.now()) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 super::tell(&problems, self.format);
-                return Reloaded::Wrong(self.wrong(&problems));
+                return Err(Reloaded::Wrong(self.wrong(&problems)));
             }
         };
         let new = loaded.config;
         let kept = self.without_what_waits(&new);
-        let plan = match planned::plan(&kept) {
-            Ok(plan) => plan,
-            Err(error) => return Reloaded::Failed(format!("{error:#}")),
-        };
-        if let Err(error) = self.handle.reload(plan).await {
+        let plan = planned::plan(&kept).map_err(|error| Reloaded::Failed(format!("{error:#}")))?;
+        self.handle.reload(plan).await.map_err(|error| {
             let error = crate::xenapi::error::chain(&error);
-            return Reloaded::Failed(format!("the history cannot be written, so what was in force stays so: {error}"));
-        }
+            Reloaded::Failed(format!("the history cannot be written, so what was in force stays so: {error}"))
+        })?;
         super::tell(&loaded.warnings, self.format);
-        let mut lines: Vec<String> = Vec::new();
-        if !loaded.warnings.is_empty() {
-            lines.extend(loaded.warnings.render(false).lines().map(str::to_owned));
-        }
-        self.drawn = lines.len();
-        lines.extend(told(&self.now, &new, self.clock.now()));
-        lines.extend(waiting(&self.now, &new));
+        let drawn = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
         let count = kept.policies.len();
-        lines.push(if count == 1 { "1 policy is in force".to_owned() } else { format!("{count} policies are in force") });
+        let taken = Taken {
+            warnings: drawn.lines().map(str::to_owned).collect(),
+            changes: told(&self.now, &new, self.clock.now()),
+            waiting: waiting(&self.now, &new),
+            count: if count == 1 { "1 policy is in force".to_owned() } else { format!("{count} policies are in force") },
+        };
         self.now = kept;
-        Reloaded::Yes(lines)
-    }
-
-    fn refused(&self, by: &str, why: &str) {
-        let text = format!("the configuration was not reloaded for {by}, and the policies of before stay in force: {why}");
-        Fact::new(EventKind::ReloadRefused).say(&text);
+        Ok(taken)
     }
 
     fn wrong(&self, problems: &Diagnostics) -> String {
@@ -102,6 +110,11 @@ impl Files {
             policies: new.policies.clone(),
         }
     }
+}
+
+fn say_refused(by: &str, why: &str) {
+    let text = format!("the configuration was not reloaded for {by}, and the policies of before stay in force: {why}");
+    Fact::new(EventKind::ReloadRefused).say(&text);
 }
 
 /// What changed, policy by policy, with the next slot of those that are new or fire at other times.

@@ -14,7 +14,7 @@ use crate::engine::prune::{self, Pruned, When};
 use crate::engine::selecting;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::engine::{holdings, late};
+use crate::engine::{holdings, late, pins};
 use crate::store::{ApprovalState, Claim, NewSlot, Origin, SlotState};
 
 /// Answers what is asked about a policy, on each of its pools that is reached.
@@ -110,6 +110,7 @@ async fn run(
 async fn prune_now(worker: &mut Worker, site: &SharedSite, assigned: &Assigned, reply: &mut Reply) -> Result<()> {
     let policy = &assigned.policy;
     late::secure_all(worker, site).await?;
+    pins::let_go(worker, site).await?;
     let mut removed = 0;
     for vm in holdings::vms_of(site, &policy.id) {
         let Pruned { removed: gone, left, awaits_approval } = prune::prune(worker, site, policy, None, vm.0, When::Now).await?;
