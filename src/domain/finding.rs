@@ -71,7 +71,7 @@ codes! {
     CertificateEnds "certificate-ends" "A certificate of the pool ends within 30 days, or has ended." "Renew it on the host (`xe host-refresh-server-certificate`, or install one), then change `fingerprints`.";
     SrUnplugged "sr-unplugged" "A host does not reach a storage repository: VMs with a disk, or only a disc, on it cannot be snapshotted there." "Plug it (`xe pbd-plug`).";
     SrNoSnapshots "sr-no-snapshots" "The driver of a storage repository with disks of VMs takes no snapshots." "Move the disks to another SR, or exclude them in the policy.";
-    SrNotUpgraded "sr-not-upgraded" "An LVM repository still has the form of servers before 5.5, in which nothing can be snapshotted." "Upgrade it (`xe sr-upgrade`, or in XenCenter), or move the disks.";
+    SrNotUpgraded "sr-not-upgraded" "An LVM repository still has the form of servers before 5.5, in which nothing can be snapshotted." "Upgrade it in XenCenter, or move the disks.";
     SrNoCollection "sr-no-collection" "Somebody switched off the garbage collector of a repository: what is removed never becomes free, and chains grow." "Take `gc`, `coalesce` and `leaf-coalesce` out of the SR's `other_config`.";
     SrFull "sr-full" "A repository is nearly full." "Free space on it, or move disks; `xensnap doctor` lists who fills it.";
     VmUsb "vm-usb" "A VM has USB devices passed through, which forbid every snapshot." "Detach them (`xe vusb-destroy`), or exclude the VM.";
