@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::domain::address::AddressError;
 use crate::domain::fingerprint::FingerprintError;
+use crate::domain::guard::ReserveError;
 use crate::domain::id::{NameError, UuidError};
 use crate::domain::naming::TemplateError;
 use crate::domain::schedule::ExpressionError;
@@ -44,7 +45,7 @@ macro_rules! told_as_shown {
     )+};
 }
 
-told_as_shown!(AddressError, FingerprintError, NameError, UuidError, ZoneError);
+told_as_shown!(AddressError, FingerprintError, NameError, ReserveError, UuidError, ZoneError);
 
 impl From<PatternError> for Told {
     fn from(error: PatternError) -> Self {

@@ -7,6 +7,7 @@ mod crash;
 mod foreign;
 mod forgetting;
 mod frugal;
+mod guards;
 mod journal;
 mod lab;
 mod leftovers;
