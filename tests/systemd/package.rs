@@ -226,3 +226,38 @@ async fn the_package_installs_works_is_upgraded_without_a_lost_slot_and_leaves_n
     let missing: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
     assert!(left.is_empty() && missing.is_empty(), "left: {left:#?}, missing: {missing:#?}");
 }
+
+/// What the tarball is made of, elsewhere.
+fn copy(to: &Path) {
+    let parts =
+        ["Cargo.toml", "Cargo.lock", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "src", "benches", "config"];
+    for part in parts.into_iter().chain(["systemd", "docs", "monitoring", "packaging"]) {
+        done(Command::new("cp").arg("-r").arg(file(part)).arg(to));
+    }
+}
+
+#[test]
+fn the_tarball_of_the_same_program_has_the_same_bytes_wherever_and_by_whomever_it_is_packed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (elsewhere, program) = (folder.path().join("elsewhere"), folder.path().join("xensnap"));
+    std::fs::create_dir(&elsewhere).unwrap();
+    copy(&elsewhere);
+    done(Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_xensnap")));
+    let pack = |script: &Path, umask: &str, zone: &str, output: &str| {
+        let output = folder.path().join(output);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(script);
+        command.arg("--binary").arg(&program).arg("--output").arg(&output);
+        command
+            .env("SOURCE_DATE_EPOCH", "1795478400")
+            .env("XENSNAP_REVISION", "513d48f")
+            .env("TZ", zone)
+            .env("XENSNAP_GZIP", "-1");
+        done(&mut command);
+        done(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&output));
+        std::fs::read_to_string(output.join("SHA256SUMS")).unwrap()
+    };
+    let here = pack(&file("packaging/build-tarball"), "022", "UTC", "one");
+    let there = pack(&elsewhere.join("packaging/build-tarball"), "077", "Asia/Tokyo", "two");
+    assert_eq!(here, there);
+}
