@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use xensnap::clock::{Clock, SystemClock};
-use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
+use xensnap::daemon::{Assigned, Daemon, DaemonError, Door, Exporter, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
 use xensnap::domain::schedule::Schedule;
@@ -172,9 +172,14 @@ pub struct Service {
 impl Service {
     /// Starts it with a history in `folder`, and waits until it knows the pool.
     pub async fn start(folder: &Path, plan: Plan) -> Self {
+        Self::start_with(folder, plan, |daemon| daemon).await
+    }
+
+    /// The same, with more than the bare daemon.
+    pub async fn start_with(folder: &Path, plan: Plan, more: impl FnOnce(Daemon) -> Daemon) -> Self {
         let clock = Arc::new(SystemClock::new());
         let opened = Store::open(folder.join("history.sqlite"), &StoreOptions::default(), clock.now()).await.expect("a history");
-        let daemon = Daemon::new(opened, plan, clock).await.expect("a daemon");
+        let daemon = more(Daemon::new(opened, plan, clock).await.expect("a daemon"));
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(60)));
         let mut sites = handle.sites();
@@ -222,6 +227,30 @@ pub fn processor() -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// The processor's time that the threads of this process have had, to the microsecond (Linux); without those that have ended.
+pub fn processor_of_threads() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux").filter_map(Result::ok);
+    let times = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    let nanoseconds = times.filter_map(|times| times.split_whitespace().next()?.parse::<u64>().ok());
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// What a page served over HTTP holds, its head included.
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// A page of metrics on a free port of the loopback interface.
+pub async fn exporter() -> Exporter {
+    let door = Door { listen: "127.0.0.1:0".parse().expect("an address"), token: None, tls: None };
+    Exporter::open(&door).await.expect("a free port")
 }
 
 /// The value below which this share of them lies.

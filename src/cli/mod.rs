@@ -118,6 +118,20 @@ pub fn main(build: Build) -> ExitCode {
     report(run(cli.verb, build))
 }
 
+/// Whether these words, after the program's name, are a command line; for whoever holds documents against the program.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn understood<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match Cli::try_parse_from(std::iter::once("xensnap").chain(words)) {
+        Err(error) if !matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) => {
+            Err(error.to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn run(verb: Verb, build: Build) -> anyhow::Result<ExitCode> {
     let runtime = runtime(&verb).context("cannot start the runtime")?;
     match verb {
