@@ -59,13 +59,13 @@ fn ms(time: Duration) -> f64 {
 /// Asks so many times: the page, the time in the middle, and the processor's time of one, the asker's included.
 async fn scrape(address: SocketAddr, times: usize) -> (String, Duration, Duration) {
     let asking = move || {
-        let (mut taken, mut page, before) = (Vec::new(), String::new(), support::processor_of_threads());
+        let (mut taken, mut page, before) = (Vec::new(), String::new(), support::processor());
         for _ in 0..times {
             let begin = Instant::now();
             page = support::get(address, "/metrics").expect("a page");
             taken.push(begin.elapsed());
         }
-        let processor = support::processor_of_threads().saturating_sub(before);
+        let processor = support::processor() - before;
         (page, support::quantile(&mut taken, 0.5), processor / u32::try_from(times).expect("few"))
     };
     tokio::task::spawn_blocking(asking).await.expect("no panic")

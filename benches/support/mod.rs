@@ -2,6 +2,8 @@
 //! daemon with a history on a real disk.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub mod company;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -221,20 +223,10 @@ pub fn memory(line: &str) -> f64 {
     found.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0
 }
 
-/// The processor's time that this process has had (Linux).
+/// The processor's time that this process has had.
 pub fn processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// The processor's time that the threads of this process have had, to the microsecond (Linux); without those that have ended.
-pub fn processor_of_threads() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").expect("Linux").filter_map(Result::ok);
-    let times = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
-    let nanoseconds = times.filter_map(|times| times.split_whitespace().next()?.parse::<u64>().ok());
-    Duration::from_nanos(nanoseconds.sum())
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().expect("not negative"), time.tv_nsec.try_into().expect("less than a second"))
 }
 
 /// What a page served over HTTP holds, its head included.
