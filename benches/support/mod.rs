@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 pub mod company;
+pub mod ideal;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -57,8 +57,11 @@ fn filled_in(word: String) -> String {
     }
 }
 
+/// A line with its number.
+type Line<'a> = (usize, &'a str);
+
 /// The lines of a page with their numbers: those of its blocks, and the others.
-fn lines(page: &str) -> (Vec<(usize, &str)>, Vec<(usize, &str)>) {
+fn lines(page: &str) -> (Vec<Line<'_>>, Vec<Line<'_>>) {
     let (mut blocks, mut prose, mut in_block) = (Vec::new(), Vec::new(), false);
     for line in page.lines().enumerate() {
         if line.1.trim_start().starts_with("```") {
@@ -71,7 +74,7 @@ fn lines(page: &str) -> (Vec<(usize, &str)>, Vec<(usize, &str)>) {
 }
 
 /// What stands between two quotes, with the number of the line in which it begins; it may go on in the next.
-fn quoted(prose: &[(usize, &str)], quote: char) -> Vec<(usize, String)> {
+fn quoted(prose: &[Line<'_>], quote: char) -> Vec<(usize, String)> {
     let (mut found, mut open) = (Vec::new(), None::<(usize, String)>);
     for (number, line) in prose {
         // A paragraph ends what somebody forgot to end.
