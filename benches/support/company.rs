@@ -145,7 +145,7 @@ fn again(seconds: u64, over: &Arc<AtomicBool>, what: impl Fn() -> Option<String>
                 // Until it can be asked at all it is tried more often.
                 next = Instant::now() + if brought { Duration::from_secs(seconds) } else { Duration::from_millis(200) };
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         count
     })

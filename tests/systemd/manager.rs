@@ -2,16 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::pipe;
+use xensnap::clock::{Clock as _, SystemClock};
 
 use crate::launcher::{Machine, Service, confined};
 
 /// Hands over what it is asked, waits for the answer, and ends with the code that it begins with.
 const SYSTEMCTL: &str =
     "#!/bin/sh\necho \"$*\" >/run/asked\nread -r code text </run/answer\n[ -z \"$text\" ] || echo \"$text\"\nexit \"$code\"\n";
+
+/// What time it is.
+pub fn now() -> DateTime<Utc> {
+    SystemClock::new().now()
+}
 
 /// A command that succeeds, and what it prints.
 pub fn done(command: &mut Command) -> String {
@@ -43,12 +50,12 @@ pub struct Manager {
     pub asked: Vec<String>,
     /// How often it was made to start the service anew.
     pub restarts: usize,
-    /// When it does so, the service is away until this time has passed.
-    pub away_until: Option<SystemTime>,
-    /// It was away at that time.
-    pub was_away: bool,
+    /// When it does so, the service is away until a full minute has passed.
+    pub lingers: bool,
+    /// The full minute at which it was away.
+    pub away_at: Option<DateTime<Utc>>,
     /// When it was started anew.
-    pub back_at: Option<SystemTime>,
+    pub back_at: Option<DateTime<Utc>>,
 }
 
 impl Manager {
@@ -64,7 +71,7 @@ impl Manager {
         let asks = BufReader::new(pipe::OpenOptions::new().read_write(true).open_receiver(asks).unwrap());
         let answers = pipe::OpenOptions::new().read_write(true).open_sender(answers).unwrap();
         let (asked, root, service) = (Vec::new(), root.to_owned(), None);
-        Self { root, asks, answers, service, asked, restarts: 0, away_until: None, was_away: false, back_at: None }
+        Self { root, asks, answers, service, asked, restarts: 0, lingers: false, away_at: None, back_at: None }
     }
 
     /// The machine that the service runs on.
@@ -96,13 +103,14 @@ impl Manager {
 
     async fn restart(&mut self) {
         let machine = self.stop().await.unwrap();
-        if let Some(until) = self.away_until.take() {
-            self.was_away = SystemTime::now() < until;
-            while SystemTime::now() < until + Duration::from_secs(1) {
+        if std::mem::take(&mut self.lingers) {
+            let minute = now().duration_trunc(TimeDelta::minutes(1)).unwrap() + TimeDelta::minutes(1);
+            while now() < minute + TimeDelta::seconds(1) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            self.away_at = Some(minute);
         }
-        (self.restarts, self.back_at) = (self.restarts + 1, Some(SystemTime::now()));
+        (self.restarts, self.back_at) = (self.restarts + 1, Some(now()));
         self.start(machine).await;
     }
 
