@@ -53,6 +53,10 @@ fn roots() -> Option<PathBuf> {
         eprintln!("skipped: packages are looked at by root on Debian; root: {is_root}, lacking: {lacking:?}");
         return None;
     }
+    if !Command::new("unshare").args(["--mount", "true"]).status().unwrap().success() {
+        eprintln!("skipped: this machine lets nobody mount anything, not even for himself");
+        return None;
+    }
     Some(folder.into())
 }
 
