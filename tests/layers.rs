@@ -25,6 +25,7 @@ const PRIVATE_CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["xenapi"]),
     ("sd_notify", &["daemon"]),
     ("sqlx", &["store"]),
+    ("x509_parser", &["xenapi"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

@@ -138,7 +138,16 @@ impl Ask {
 
     /// True if it is about a pool, and so needs one that is reached.
     fn needs_a_pool(&self) -> bool {
-        !matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {})
+        !matches!(
+            self,
+            Ask::Reload {}
+                | Ask::Cancel { .. }
+                | Ask::Pause { .. }
+                | Ask::Resume { .. }
+                | Ask::Status {}
+                // Of pools that are away the history tells.
+                | Ask::Coverage {}
+        )
     }
 }
 
