@@ -41,7 +41,7 @@ pub(super) enum Asker {
     /// A service that runs.
     Service(Box<Service>),
     /// None runs, so this is one.
-    Hosted(Hosted),
+    Hosted(Box<Hosted>),
 }
 
 /// A service for as long as a verb takes.
@@ -88,7 +88,7 @@ impl Asking {
     pub(super) async fn asker(&self) -> anyhow::Result<Asker> {
         match self.find().await? {
             Found::Service(asker) => Ok(asker),
-            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket, Reached::One).await?)),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::One).await?))),
         }
     }
 
@@ -99,7 +99,7 @@ impl Asking {
     pub(super) async fn asker_even_alone(&self) -> anyhow::Result<Asker> {
         match self.find().await? {
             Found::Service(asker) => Ok(asker),
-            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket, Reached::None).await?)),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::None).await?))),
         }
     }
 
@@ -223,7 +223,8 @@ impl Asker {
     /// # Errors
     /// When it did not end well.
     pub(super) async fn done(self) -> anyhow::Result<()> {
-        if let Asker::Hosted(Hosted { handle, task, .. }) = self {
+        if let Asker::Hosted(hosted) = self {
+            let Hosted { handle, task, .. } = *hosted;
             handle.stop();
             task.await??;
         }

@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
+use crate::domain::build::Build;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
@@ -153,6 +154,13 @@ impl Daemon {
     #[must_use]
     pub fn without_timekeeping(mut self) -> Self {
         self.timekeeping = false;
+        self
+    }
+
+    /// Says of itself that it is this build.
+    #[must_use]
+    pub fn built(mut self, build: Build) -> Self {
+        self.desk.build = build;
         self
     }
 
@@ -305,6 +313,8 @@ struct Desk {
     asked: TaskTracker,
     reloads: mpsc::Sender<Reload>,
     started_at: DateTime<Utc>,
+    /// What it is.
+    build: Build,
     /// How the pools stand.
     reaches: Reaches,
     /// Since when the files have errors, and which, if they were found at a reload.
@@ -315,7 +325,8 @@ impl Desk {
     fn new(now: DateTime<Utc>) -> (Self, mpsc::Receiver<Reload>) {
         let (reloads, wishes) = mpsc::channel(1);
         let (reaches, files) = (Reaches::default(), watch::Sender::new(None));
-        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads, started_at: now, reaches, files }, wishes)
+        let (turn, asked) = (Arc::default(), TaskTracker::new());
+        (Self { turn, asked, reloads, started_at: now, build: Build::UNKNOWN, reaches, files }, wishes)
     }
 
     fn files_trouble(&self) -> Option<Trouble> {

@@ -67,7 +67,7 @@ impl Gatherer {
             pools.push(scene);
         }
         Ok(Scene {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: self.handle.desk.build,
             history_bytes: self.handle.store.bytes(),
             running: self.handle.runs.len() as u64,
             pools,

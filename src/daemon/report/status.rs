@@ -42,7 +42,8 @@ pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Res
     });
     let mut status = known(&handle.store, applying, handle.wishes.pauses(), now).await?;
     status.service = Some(Service {
-        xensnap: env!("CARGO_PKG_VERSION").to_owned(),
+        xensnap: handle.desk.build.version.to_owned(),
+        revision: handle.desk.build.revision.to_owned(),
         pid: std::process::id(),
         started_at: handle.desk.started_at,
         policies: plan.policies.len(),

@@ -97,6 +97,7 @@ pub(super) struct MethodError {
 
 /// This program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Build {
-    pub version: String,
+pub(super) struct BuildInfo {
+    pub version: &'static str,
+    pub revision: &'static str,
 }

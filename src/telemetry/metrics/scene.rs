@@ -8,15 +8,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
+use super::labels::{BuildInfo, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm};
+use crate::domain::build::Build;
 use crate::domain::chain::Depths;
-
-use super::labels::{Build, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm};
 
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scene {
-    /// The program's version.
-    pub version: String,
+    /// What the program is.
+    pub build: Build,
     /// Bytes of the history, its log included.
     pub history_bytes: u64,
     /// Runs at work.
@@ -138,7 +138,8 @@ impl Shelf {
 impl Scene {
     pub(super) fn registry(&self) -> Registry {
         let mut shelf = Shelf(Registry::with_prefix("xensnap"));
-        shelf.gauges("build_info", "Always 1", [(Build { version: self.version.clone() }, 1)]);
+        let build = BuildInfo { version: self.build.version, revision: self.build.revision };
+        shelf.gauges("build_info", "Always 1", [(build, 1)]);
         shelf.gauges(
             "history_bytes",
             "Bytes of the history, its log included",
