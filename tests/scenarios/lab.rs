@@ -73,6 +73,7 @@ pub fn policy(id: &str, cron: &str, vms: &str, last: u32) -> Policy {
             description: "taken by xensnap for policy {policy}, run {run}".parse().unwrap(),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,
