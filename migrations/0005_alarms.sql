@@ -64,7 +64,7 @@ CREATE TABLE alarm_deliveries (
     id          INTEGER PRIMARY KEY,
     message_id  INTEGER NOT NULL REFERENCES alarm_messages (id) ON DELETE CASCADE,
     channel     TEXT    NOT NULL CHECK (channel <> ''),
-    state       TEXT    NOT NULL CHECK (state IN ('waiting', 'delivered', 'given-up')),
+    state       TEXT    NOT NULL CHECK (state IN ('waiting', 'delivered', 'given-up', 'dropped')),
     attempts    INTEGER NOT NULL,
     next_try_at INTEGER NOT NULL,
     error       TEXT,

@@ -160,6 +160,7 @@ pub fn plan(address: SocketAddr, policies: Vec<Policy>) -> Plan {
         policies: policies.collect(),
         times,
         pace: Pace::default(),
+        alarms: None,
     }
 }
 

@@ -65,7 +65,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use alarms::{AlarmForm, Covering, Delivery, DeliveryState, Due};
+pub use alarms::{AlarmForm, Covering, Delivery, DeliveryState, Due, Tried};
 pub use approvals::{Approval, ApprovalState, NewApproval};
 pub use attempts::{Attempt, AttemptState, Ended};
 pub use backup::Copied;

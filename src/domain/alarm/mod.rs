@@ -23,7 +23,7 @@ mod pool_message;
 mod promise;
 mod target;
 
-pub use condition::{Condition, Raised, lasts, way};
+pub use condition::{Condition, Raised, Way, lasts, way};
 pub use content::{Content, Part, Telling, Told, ToldVm};
 pub use edges::{Changes, Edge, Rules, changes};
 pub use letter::{Letter, letter};

@@ -32,6 +32,33 @@ closed! {
         Delivered = "delivered",
         /// It was tried for too long.
         GivenUp = "given-up",
+        /// Nobody wants it there any more.
+        Dropped = "dropped",
+    }
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// It arrived.
+    Delivered,
+    /// Why not, and when it is tried again.
+    Failed(String, DateTime<Utc>),
+    /// Why not; it is not tried again.
+    GivenUp(String),
+    /// Why it is not wanted any more.
+    Dropped(String),
+}
+
+impl Tried {
+    /// A word for it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Tried::Delivered => "delivered",
+            Tried::Failed(..) => "failed",
+            Tried::GivenUp(_) => "given-up",
+            Tried::Dropped(_) => "dropped",
+        }
     }
 }
 
@@ -83,7 +110,8 @@ pub(super) const WAITING: &str = select_delivery!(
 
 const LISTED: &str = select_delivery!("WHERE d.state = 'waiting' OR d.finished_at >= $1 ORDER BY d.id DESC LIMIT $2");
 
-pub(super) const FAILED: &str = select_delivery!("WHERE d.state = 'given-up' AND d.finished_at >= $1 ORDER BY d.id");
+pub(super) const COUNTED: &str =
+    "SELECT channel, count(*) AS number FROM alarm_deliveries WHERE state = 'waiting' GROUP BY channel ORDER BY channel";
 
 impl Store {
     /// Writes a message with a delivery for each of these channels, and takes what it tells off the list of what is to be told: all
@@ -130,30 +158,26 @@ impl Store {
         .await
     }
 
-    /// What was given up since then, the oldest first.
-    pub async fn deliveries_given_up(&self, since: DateTime<Utc>) -> Result<Vec<Delivery>> {
-        self.read("list deliveries", move |c| {
+    /// How many wait in each channel.
+    pub async fn deliveries_by_channel(&self) -> Result<Vec<(String, u64)>> {
+        self.read("count deliveries", move |c| {
             Box::pin(async move {
-                let rows = sqlx::query(FAILED).bind(at(since)).fetch_all(c).await?;
-                rows.iter().map(read).collect()
+                let rows = sqlx::query(COUNTED).fetch_all(c).await?;
+                rows.iter().map(|row| Ok((row.text("channel")?, row.count("number")?))).collect()
             })
         })
         .await
     }
 
-    /// A try has ended: it arrived, or why not and when it is tried again; never again if nothing is said. Idempotent.
-    pub async fn delivery_tried(
-        &self,
-        id: DeliveryId,
-        tried: std::result::Result<(), (String, Option<DateTime<Utc>>)>,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
+    /// A try has ended. A delivery that has ended stays as it is.
+    pub async fn delivery_tried(&self, id: DeliveryId, tried: Tried, now: DateTime<Utc>) -> Result<()> {
         self.write("write down a delivery", move |c| {
             Box::pin(async move {
                 let (state, next, error) = match &tried {
-                    Ok(()) => (DeliveryState::Delivered, now, None),
-                    Err((error, Some(next))) => (DeliveryState::Waiting, *next, Some(prose(error))),
-                    Err((error, None)) => (DeliveryState::GivenUp, now, Some(prose(error))),
+                    Tried::Delivered => (DeliveryState::Delivered, now, None),
+                    Tried::Failed(error, next) => (DeliveryState::Waiting, *next, Some(prose(error))),
+                    Tried::GivenUp(error) => (DeliveryState::GivenUp, now, Some(prose(error))),
+                    Tried::Dropped(error) => (DeliveryState::Dropped, now, Some(prose(error))),
                 };
                 let update = "UPDATE alarm_deliveries SET state = $2, attempts = attempts + 1, next_try_at = $3, error = $4,
                      finished_at = CASE $2 WHEN 'waiting' THEN NULL ELSE $5 END WHERE id = $1 AND state = 'waiting'";

@@ -14,7 +14,7 @@ use super::sqlite::{Connection, Row};
 use crate::domain::alarm::{Changes, Condition, Edge, Raised, Telling};
 
 pub use coverings::Covering;
-pub use deliveries::{AlarmForm, Delivery, DeliveryState, Due};
+pub use deliveries::{AlarmForm, Delivery, DeliveryState, Due, Tried};
 
 impl super::closed::Closed for Edge {
     fn of_word(word: &str) -> Option<Self> {
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_asked_each_minute_walks_an_index() {
         let explained = Explained::new().await;
-        for sql in [RAISED, RENEW, deliveries::WAITING, deliveries::FAILED] {
+        for sql in [RAISED, RENEW, deliveries::WAITING, deliveries::COUNTED] {
             let plan = explained.plan(sql).await;
             assert!(!plan.contains("SCAN alarms\n") && !plan.contains("SCAN alarm_deliveries\n"), "{sql}\n{plan}");
         }
