@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta};
@@ -48,6 +49,9 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
     })
 }
 
+/// How often what is wrong is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// Who is told of what goes wrong, with passwords and secrets read.
 fn told(alarms: &AlarmsConfig, config: &Config) -> anyhow::Result<Alarms> {
     let mail = alarms.mail.iter().map(|mail| {
@@ -72,6 +76,7 @@ fn told(alarms: &AlarmsConfig, config: &Config) -> anyhow::Result<Alarms> {
     });
     let delta = |length: Exact| TimeDelta::from_std(length.0).unwrap_or(TimeDelta::MAX);
     Ok(Alarms {
+        look_every: LOOK_EVERY,
         rules: Rules { least: alarms.least, remind: alarms.remind.map(delta) },
         interval: delta(alarms.interval),
         give_up: delta(alarms.give_up),

@@ -16,6 +16,8 @@ const POOL: &str = "pool:";
 /// Who is told, and how.
 #[derive(Debug, Clone)]
 pub struct Alarms {
+    /// How often what is wrong is looked at.
+    pub look_every: Duration,
     /// What is told at once, and when again.
     pub rules: Rules,
     /// At most one message of what cannot wait in this time.

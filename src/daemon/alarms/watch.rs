@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -20,9 +19,6 @@ use crate::engine::error::Result;
 use crate::engine::worker::Worker;
 use crate::store::{AlarmForm, JobState, NewEvent, RunId};
 use crate::telemetry::Fact;
-
-/// Between two looks.
-const EVERY: Duration = Duration::from_secs(60);
 
 /// Promises are about hours: they are looked at less often.
 const PROMISES_EVERY: TimeDelta = TimeDelta::minutes(5);
@@ -41,6 +37,7 @@ const DIGEST_NOTE: &str = "alarms/digest";
 pub(in crate::daemon) async fn watch(handle: Handle) -> Result<()> {
     let mut worker = Worker::new(&handle.clock);
     let mut plan = handle.plan.subscribe();
+    let mut sites = handle.sites.clone();
     let mut watcher = Watcher { promises: Vec::new(), promises_at: None, immediate_at: None, handle };
     loop {
         let alarms = plan.borrow_and_update().alarms.clone();
@@ -48,22 +45,30 @@ pub(in crate::daemon) async fn watch(handle: Handle) -> Result<()> {
             watcher.look(&mut worker, alarms).await?;
         }
         let clock = &watcher.handle.clock;
-        let sleep = alarms.is_some().then(|| clock.sleep(EVERY));
+        let sleep = alarms.as_ref().map(|alarms| clock.sleep(alarms.look_every));
         let stop = &watcher.handle.stop;
         let on = async {
             tokio::select! {
-                () = stop.cancelled() => false,
-                Ok(()) = plan.changed() => true,
-                () = async { sleep.unwrap_or_else(|| Box::pin(std::future::pending())).await } => true,
+                () = stop.cancelled() => News::Stop,
+                Ok(()) = plan.changed() => News::World,
+                // A pool that was reached shows what is covered.
+                Ok(()) = sites.changed() => News::World,
+                () = async { sleep.unwrap_or_else(|| Box::pin(std::future::pending())).await } => News::Time,
             }
         };
-        if !worker.wait(on).await {
-            return Ok(());
-        }
-        if plan.has_changed().unwrap_or(false) {
-            watcher.promises_at = None;
+        match worker.wait(on).await {
+            News::Stop => return Ok(()),
+            News::World => watcher.promises_at = None,
+            News::Time => {}
         }
     }
+}
+
+enum News {
+    Stop,
+    /// There are other policies or pools.
+    World,
+    Time,
 }
 
 struct Watcher {
