@@ -43,7 +43,8 @@ enum Verb {
     },
 }
 
-const NOTES: &str = "An alarm is raised when something begins to be wrong and cleared when that is over; each is told once (docs/ALARMS.md).
+const NOTES: &str =
+    "An alarm is raised when something begins to be wrong and cleared when that is over; each is told once (docs/ALARMS.md).
 
 Exit codes: 0 everything that was told has arrived, 1 something has not; with test: 0 every channel took it, 1 one did not.";
 
@@ -170,7 +171,8 @@ fn undelivered(waiting: &[&AlarmDelivery], report: &AlarmsReport, times: &Times,
     let mut table = Table::new(columns);
     for delivery in waiting {
         let tone = if delivery.state == "waiting" { Tone::Doubt } else { Tone::Bad };
-        let again = delivery.next_try_at.map_or_else(String::new, |next| rough((next - report.at).max(chrono::TimeDelta::zero())));
+        let again =
+            delivery.next_try_at.map_or_else(String::new, |next| rough((next - report.at).max(chrono::TimeDelta::zero())));
         let cells: [Cell; 6] = [
             delivery.channel.as_str().into(),
             delivery.form.as_str().into(),

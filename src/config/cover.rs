@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::{alarms, pool};
 use super::tree::{Node, Table, Value};
+use super::{alarms, pool};
 
 /// The text as it may be quoted.
 pub(super) fn covered(text: &str, tree: Option<&Table>) -> String {
@@ -32,7 +32,9 @@ fn look(table: &Table, within: Option<Block>, secrets: &mut Vec<Range<usize>>) {
         match &entry.node.value {
             _ if unknown || is_secret(key) => all_of(&entry.node, secrets),
             // Its keys are addresses.
-            Value::Table(map) if within.is_some() => map.entries.values().for_each(|entry| look_into(&entry.node, within, secrets)),
+            Value::Table(map) if within.is_some() => {
+                map.entries.values().for_each(|entry| look_into(&entry.node, within, secrets))
+            }
             _ => look_into(&entry.node, within.or_else(|| Block::named(key)), secrets),
         }
     }
@@ -141,9 +143,8 @@ impl<'a> Line<'a> {
     }
 
     fn is_secret(&self, within: Option<Block>) -> bool {
-        let unknown = |block: Block| {
-            !block.keys().contains(&self.key) && !self.is_header && !self.text.trim_start().starts_with('#')
-        };
+        let unknown =
+            |block: Block| !block.keys().contains(&self.key) && !self.is_header && !self.text.trim_start().starts_with('#');
         is_secret(self.text) || within.is_some_and(unknown) || within == Some(Block::Pool) && self.text.contains('@')
     }
 }

@@ -343,7 +343,15 @@ impl Desk {
 
     fn files_trouble(&self) -> Option<Trouble> {
         let (since, text) = self.files.borrow().clone()?;
-        Some(Trouble { weight: Weight::Warning, code: "configuration".to_owned(), since, pool: None, policy: None, run: None, text })
+        Some(Trouble {
+            weight: Weight::Warning,
+            code: "configuration".to_owned(),
+            since,
+            pool: None,
+            policy: None,
+            run: None,
+            text,
+        })
     }
 }
 

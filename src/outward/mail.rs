@@ -109,8 +109,7 @@ impl MailRoute {
     }
 
     async fn connection(&self, hello: &ClientId) -> Result<AsyncSmtpConnection, OutwardError> {
-        let unreachable =
-            |error: std::io::Error| OutwardError::Unreachable { to: self.to_string(), reason: error.to_string() };
+        let unreachable = |error: std::io::Error| OutwardError::Unreachable { to: self.to_string(), reason: error.to_string() };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
         let stream = Budget::new(stream);
         let stream: Box<dyn AsyncTokioStream> = match self.protection {

@@ -40,7 +40,9 @@ pub enum OutwardError {
         seconds: u64,
     },
     /// The certificate is not to be trusted, or there is no encryption.
-    #[error("the connection to {to} cannot be protected ({reason}); set ca_file to the authority that signed its certificate, and correct the host's name or tls")]
+    #[error(
+        "the connection to {to} cannot be protected ({reason}); set ca_file to the authority that signed its certificate, and correct the host's name or tls"
+    )]
     Unprotected {
         /// Who.
         to: String,
@@ -82,6 +84,12 @@ pub enum OutwardError {
     /// The mail cannot be written.
     #[error("the mail cannot be written ({0}); this is a defect of xensnap, please report it")]
     Unwritable(String),
+}
+
+/// What is at the bottom of an error: of a connection that could not be made, the rest is how libraries call it.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    crate::domain::alarm::plain(&last.map_or_else(String::new, ToString::to_string), 300)
 }
 
 /// The causes of an error, on one line and with an end.

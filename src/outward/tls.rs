@@ -32,7 +32,8 @@ pub enum TlsError {
 /// The certificates of the authorities in a file; nothing without one.
 pub(super) fn authorities(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
-    let unreadable = |error: rustls_pki_types::pem::Error| TlsError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+    let unreadable =
+        |error: rustls_pki_types::pem::Error| TlsError::Unreadable { path: path.to_owned(), reason: error.to_string() };
     let all: Vec<_> = CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     if all.is_empty() { Err(TlsError::Empty { path: path.to_owned() }) } else { Ok(all) }
 }

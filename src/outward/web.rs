@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::{OutwardError, causes, tls};
+use super::{OutwardError, causes, root, tls};
 use crate::domain::alarm::{WebAddress, plain};
 
 /// What receivers see as our user agent.
@@ -123,7 +123,7 @@ impl WebRoute {
         if reason.contains("certificate") || reason.contains("TLS") || reason.contains("InvalidMessage") {
             OutwardError::Unprotected { to, reason }
         } else if error.is_connect() {
-            OutwardError::Unreachable { to, reason }
+            OutwardError::Unreachable { to, reason: root(&error) }
         } else {
             OutwardError::Strange { to, reason }
         }

@@ -62,8 +62,9 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
 
 #[test]
 fn each_default_of_the_main_file_counts_when_it_is_changed() {
-    for line in written_out().lines().filter(|line| line.contains(" = \"") || line.starts_with("per_") || line.starts_with("vms") || line.starts_with("enabled"))
-    {
+    for line in written_out().lines().filter(|line| {
+        line.contains(" = \"") || line.starts_with("per_") || line.starts_with("vms") || line.starts_with("enabled")
+    }) {
         if line.starts_with('#') || line.starts_with("installation") || line.starts_with("policies") {
             continue;
         }

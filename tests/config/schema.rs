@@ -76,7 +76,8 @@ fn unknown_keys_and_wrong_kinds_of_values_are_refused() {
         let titles: Vec<&str> = told.lines().filter(|line| line.starts_with("error: ")).collect();
         // Bounds of lengths of time, and of what is written as text, are not in the schema.
         let told_by_form = titles.iter().any(|title| formal.iter().any(|form| title.contains(form)));
-        let by_value = ["main-daemon-range", "template-with-id", "rpo-of-nothing"].iter().any(|name| path.to_str().unwrap().contains(name));
+        let by_value =
+            ["main-daemon-range", "template-with-id", "rpo-of-nothing"].iter().any(|name| path.to_str().unwrap().contains(name));
         if told_by_form && !by_value {
             let found = mistakes(if is_main { &CONFIG } else { &POLICIES }, &text);
             assert!(!found.is_empty(), "{} fits the schema\n{told}", path.display());
@@ -178,7 +179,9 @@ fn the_table_says_of_each_value_what_its_reader_takes() {
 fn the_defaults_of_the_table_are_those_of_the_main_file() {
     let mut text = "installation = \"x\"\n".to_owned();
     blocks(&CONFIG, "", "", &mut |block, before| {
-        let ours = ["daemon", "daemon.limits", "store", "metrics", "alarms", "alarms.digest", "alarms.pool_messages", "xensnap.toml"].contains(&block.name);
+        let ours =
+            ["daemon", "daemon.limits", "store", "metrics", "alarms", "alarms.digest", "alarms.pool_messages", "xensnap.toml"]
+                .contains(&block.name);
         if ours {
             let header = before.lines().last().unwrap_or_default();
             let lines = block.keys().filter(|key| !key.default.is_empty());

@@ -40,21 +40,35 @@ async fn send(route: &MailRoute) -> Result<(), OutwardError> {
 async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, heard: &Heard, offers: &str) -> bool {
     let mut data = false;
     let mut line = String::new();
-    while { line.clear(); stream.read_line(&mut line).await.is_ok_and(|read| read > 0) } {
+    while {
+        line.clear();
+        stream.read_line(&mut line).await.is_ok_and(|read| read > 0)
+    } {
         let text = line.trim_end().to_owned();
         heard.lock().unwrap().push(text.clone());
         let answer = match text.split(' ').next().unwrap() {
-            "." if data => { data = false; "250 taken\r\n".to_owned() }
+            "." if data => {
+                data = false;
+                "250 taken\r\n".to_owned()
+            }
             _ if data => continue,
             "EHLO" => format!("250-here\r\n{offers}250 8BITMIME\r\n"),
-            "STARTTLS" => { stream.get_mut().write_all(b"220 go\r\n").await.unwrap(); return true }
+            "STARTTLS" => {
+                stream.get_mut().write_all(b"220 go\r\n").await.unwrap();
+                return true;
+            }
             "AUTH" if text.ends_with("AHhlbnNuYXAAaHVudGVyMg==") => "235 welcome\r\n".to_owned(),
             "AUTH" => "535 who are you\r\n".to_owned(),
-            "DATA" => { data = true; "354 go on\r\n".to_owned() }
+            "DATA" => {
+                data = true;
+                "354 go on\r\n".to_owned()
+            }
             "QUIT" => "221 bye\r\n".to_owned(),
             _ => "250 yes\r\n".to_owned(),
         };
-        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() { break }
+        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+            break;
+        }
     }
     false
 }
@@ -143,7 +157,10 @@ async fn a_server_without_encryption_is_told_nothing_and_a_wrong_password_is_nam
 async fn nobody_there_is_said_to_be_so() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = send(&route(port, Protection::None)).await.unwrap_err();
-    assert!(matches!(error, OutwardError::Unreachable { .. }) && error.to_string().contains("check the name and the port"), "{error}");
+    assert!(
+        matches!(error, OutwardError::Unreachable { .. }) && error.to_string().contains("check the name and the port"),
+        "{error}"
+    );
 }
 
 /// What a server says as soon as somebody is there, again and again.

@@ -45,7 +45,10 @@ async fn a_message_is_signed_over_tls_and_only_a_server_that_is_vouched_for_gets
     post(&trusted).await.unwrap();
     let heard = heard.lock().unwrap().clone();
     let signed = signature("hunter2", 1_772_366_400, b"{}");
-    assert!(heard.contains("x-xensnap-timestamp: 1772366400\r\n") && heard.contains(&format!("x-xensnap-signature: {signed}\r\n")), "{heard}");
+    assert!(
+        heard.contains("x-xensnap-timestamp: 1772366400\r\n") && heard.contains(&format!("x-xensnap-signature: {signed}\r\n")),
+        "{heard}"
+    );
     assert!(heard.starts_with("POST /hunter2 HTTP/1.1\r\n") && heard.contains("content-type: application/json\r\n"));
 }
 
@@ -82,7 +85,10 @@ async fn whatever_a_receiver_does_a_delivery_has_an_end() {
             let bounded = WebRoute { timeout: Duration::from_secs(2), ..route(format!("{scheme}://localhost:{port}/hunter2")) };
             let error = post(&bounded).await.unwrap_err().to_string();
             assert!(begun.elapsed() < Duration::from_secs(15), "{what}: {error}");
-            assert!(error.contains("; ") && error.len() < 800 && !error.contains(['\n', '\0']) && !error.contains("hunter2"), "{what}: {error}");
+            assert!(
+                error.contains("; ") && error.len() < 800 && !error.contains(['\n', '\0']) && !error.contains("hunter2"),
+                "{what}: {error}"
+            );
         }
     }
 }

@@ -25,6 +25,14 @@ PASSWORD = "a pass phrase, with 'quotes'"
 SECRET = "a secret for signatures"
 
 
+class Smtp(Controller):
+    """Says which free port it got; before, it looks whether it can be reached there."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
 class Mailbox:
     """What was delivered, and how."""
 
@@ -127,15 +135,12 @@ def main(program, address, work):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     mailbox = Mailbox()
-    smtp = Controller(mailbox, hostname="localhost", port=0, tls_context=context, require_starttls=True,
-                      authenticator=authenticate, auth_required=True, auth_require_tls=True)
-    # It looks whether it can be reached, and does not know that a port of 0 is another one.
-    smtp._trigger_server = lambda: None
+    smtp = Smtp(mailbox, hostname="127.0.0.1", port=0, tls_context=context, require_starttls=True,
+                authenticator=authenticate, auth_required=True, auth_require_tls=True)
     smtp.start()
-    smtp_port = smtp.server.sockets[0].getsockname()[1]
     hook = http.server.ThreadingHTTPServer(("localhost", 0), Receiver)
     threading.Thread(target=hook.serve_forever, daemon=True).start()
-    configure(work, address, smtp_port, hook.server_address[1])
+    configure(work, address, smtp.port, hook.server_address[1])
 
     def xensnap(*words):
         done = subprocess.run([program, *words, "--config", work / "xensnap.toml"], capture_output=True, text=True, timeout=120)
@@ -170,10 +175,10 @@ def tried(xensnap, mailbox):
 
 
 def failed(xensnap, mailbox):
-    code, said = xensnap("run", "fails", "--wait")
+    code, said = xensnap("run", "fails")
     assert code == 1, said
     mail, _, encrypted, _ = wait_for("the mail", lambda: mailbox.mails and mailbox.mails[0])
-    text = mail.get_content()
+    text = mail.get_content().replace("\r\n", "\n")
     assert encrypted and "policy Fails: run 1 failed" in mail["Subject"], mail["Subject"]
     assert text.startswith("Began\n") and "installation peers" in text and "policy fails" in text, text
     print(mail["Subject"])

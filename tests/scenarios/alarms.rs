@@ -123,7 +123,11 @@ async fn a_vm_that_never_had_a_snapshot_is_measured_from_when_its_policy_covers_
     assert!(receiver.seen().is_empty(), "covered since noon of the day before, less than 26 hours");
     lab.until("2026-03-02T14:30:00Z").await;
     let first = receiver.has(1).await.remove(0);
-    assert!(first.json()["alarms"][0]["text"].as_str().unwrap().contains("it has no good snapshot"), "{:?}", first.json());
+    assert!(
+        first.json()["alarms"][0]["text"].as_str().unwrap().contains("it has had no good snapshot for longer than"),
+        "{:?}",
+        first.json()
+    );
     lab.stop().await;
 }
 
@@ -236,7 +240,10 @@ async fn what_matters_less_goes_with_the_digest_and_only_when_something_changed(
     assert!(receiver.seen().is_empty());
     lab.until("2026-03-03T07:20:00Z").await;
     let first = receiver.has(1).await.remove(0);
-    assert_eq!((first.told(), first.json()["form"].clone()), (vec![("raised".to_owned(), "behind-schedule".to_owned())], json!("digest")));
+    assert_eq!(
+        (first.told(), first.json()["form"].clone()),
+        (vec![("raised".to_owned(), "behind-schedule".to_owned())], json!("digest"))
+    );
     lab.until("2026-03-05T12:00:00Z").await;
     assert_eq!(receiver.seen().len(), 1, "it is still so, which is no news");
     lab.stop().await;
@@ -259,10 +266,8 @@ async fn messages_are_gathered_so_that_there_is_one_in_the_configured_time() {
     let receiver = Receiver::new(&[]).await;
     let mut alarms = told(&receiver);
     alarms.interval = TimeDelta::hours(3);
-    let policies = [1, 2, 3].map(|hours| Policy {
-        rpo: Some(Exact::seconds(hours * 3600)),
-        ..policy(&format!("p{hours}"), "0 2 1 1 *", "*", 9)
-    });
+    let policies = [1, 2, 3]
+        .map(|hours| Policy { rpo: Some(Exact::seconds(hours * 3600)), ..policy(&format!("p{hours}"), "0 2 1 1 *", "*", 9) });
     let mut lab = lab(1, policies.to_vec(), alarms).await;
     lab.until("2026-03-01T15:50:00Z").await;
     assert_eq!(receiver.has(1).await.len(), 1);
@@ -293,7 +298,10 @@ async fn the_pool_keeps_alarms_about_its_snapshots_among_its_messages() {
     assert!(lines.iter().all(|line| line.starts_with("VM:") && line.contains(" Error:['SR_BACKEND_FAILURE_44', '")), "{lines:?}");
     lab.simulation.set_faults(Plan::default());
     lab.until("2026-03-03T03:00:00Z").await;
-    assert_eq!(messages(&lab).iter().map(|message| message.name.to_string()).collect::<Vec<_>>(), ["VMSS_SNAPSHOT_FAILED", "VMSS_SNAPSHOT_SUCCEEDED"]);
+    assert_eq!(
+        messages(&lab).iter().map(|message| message.name.to_string()).collect::<Vec<_>>(),
+        ["VMSS_SNAPSHOT_FAILED", "VMSS_SNAPSHOT_SUCCEEDED"]
+    );
     lab.stop().await;
 }
 

@@ -30,7 +30,10 @@ pub struct Request {
 impl Request {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
+        self.head
+            .lines()
+            .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
     }
 
     /// The message.
@@ -87,7 +90,9 @@ impl Receiver {
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(204));
         match answer {
             Answer::Status(status) => {
-                let text = format!("HTTP/1.1 {status} x\r\nContent-Length: 3\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\n\r\nno\n");
+                let text = format!(
+                    "HTTP/1.1 {status} x\r\nContent-Length: 3\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\n\r\nno\n"
+                );
                 stream.write_all(text.as_bytes()).await.ok()?;
             }
             Answer::Never => while stream.read(&mut piece).await.is_ok_and(|read| read > 0) {},

@@ -90,7 +90,8 @@ async fn without_a_channel_nothing_waits() {
 #[tokio::test]
 async fn what_is_covered_keeps_its_time_under_another_name_and_begins_anew_after_a_gap() {
     let world = World::new().await;
-    let covering = |name: &str, n| Covering { policy: "nightly".into(), vm: Uuid::from_u128(1), vm_name: name.into(), since: hour(n) };
+    let covering =
+        |name: &str, n| Covering { policy: "nightly".into(), vm: Uuid::from_u128(1), vm_name: name.into(), since: hour(n) };
     world.store.change_coverings(POOL, vec![covering("a", 1)], vec![], hour(1)).await.unwrap();
     world.store.change_coverings(POOL, vec![covering("b", 2)], vec![], hour(2)).await.unwrap();
     assert_eq!(world.store.coverings(POOL).await.unwrap(), [covering("b", 1)]);

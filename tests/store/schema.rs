@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use xensnap::store::{
-    AlarmForm, ApprovalState, AttemptState, DeliveryState, JobState, Kind, Origin, Outcome, PartState, RemovalState, Role, RunState, Severity, SlotState,
-    SnapshotState,
+    AlarmForm, ApprovalState, AttemptState, DeliveryState, JobState, Kind, Origin, Outcome, PartState, RemovalState, Role,
+    RunState, Severity, SlotState, SnapshotState,
 };
 
 use crate::support::*;

@@ -12,19 +12,8 @@ use crate::domain::event::Severity;
 use crate::domain::span::Exact;
 
 /// The keys of `[[alarms.mail]]`. Values of other keys are not quoted: somebody may have misspelt a password.
-pub(in crate::config) const MAIL_KEYS: &[&str] = &[
-    "name",
-    "host",
-    "port",
-    "tls",
-    "username",
-    "password_file",
-    "password_credential",
-    "from",
-    "to",
-    "ca_file",
-    "timeout",
-];
+pub(in crate::config) const MAIL_KEYS: &[&str] =
+    &["name", "host", "port", "tls", "username", "password_file", "password_credential", "from", "to", "ca_file", "timeout"];
 /// Those of `[[alarms.webhook]]` that hold no secret.
 pub(in crate::config) const WEBHOOK_KEYS: &[&str] = &["name", "secret_file", "secret_credential", "ca_file", "timeout"];
 /// Those of `[alarms.dead_man]` that hold no secret.
@@ -116,7 +105,13 @@ fn timeout(fields: &mut Fields<'_>, default: u64, findings: &mut Findings) -> Ex
     length(fields, "timeout", (1, 120), findings).unwrap_or(Exact::seconds(default))
 }
 
-fn required<'t>(fields: &mut Fields<'t>, block: &str, key: &'static str, example: &str, findings: &mut Findings) -> Option<Written<&'t str>> {
+fn required<'t>(
+    fields: &mut Fields<'t>,
+    block: &str,
+    key: &'static str,
+    example: &str,
+    findings: &mut Findings,
+) -> Option<Written<&'t str>> {
     if fields.lacks(key) {
         findings.error(fields.place(), format!("{block} needs `{key}`"), format!("write {key} = {example}"));
     }
@@ -139,7 +134,8 @@ fn secret(fields: &mut Fields<'_>, keys: [&'static str; 2], base: &Path, finding
         let help = format!("keep one of {} and {}", keys[0], keys[1]);
         findings.conflict(credential.place, (file.place, "one is here"), "there is more than one secret", help);
     }
-    if let Some(name) = credential.filter(|name| name.value.is_empty() || name.value.contains(['/', '\0']) || name.value == "..") {
+    if let Some(name) = credential.filter(|name| name.value.is_empty() || name.value.contains(['/', '\0']) || name.value == "..")
+    {
         findings.error(name.place, "this is no name of a credential", "write a plain file name, as in LoadCredential=");
     }
     let file = file.map(|file| PasswordSource::File(base.join(file.value)));

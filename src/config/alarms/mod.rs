@@ -5,8 +5,8 @@ mod channel;
 
 use std::path::Path;
 
-pub use channel::{DeadManConfig, MailConfig, MailTls, PoolMessagesConfig, WebhookConfig};
 pub(super) use channel::{DEAD_MAN_KEYS, MAIL_KEYS, WEBHOOK_KEYS};
+pub use channel::{DeadManConfig, MailConfig, MailTls, PoolMessagesConfig, WebhookConfig};
 
 use super::fields::Fields;
 use super::findings::Findings;
@@ -40,12 +40,8 @@ pub struct AlarmsConfig {
 }
 
 /// How much something may have to matter.
-pub(super) const SEVERITIES: [(&str, Severity); 4] = [
-    ("notice", Severity::Notice),
-    ("warning", Severity::Warning),
-    ("error", Severity::Error),
-    ("critical", Severity::Critical),
-];
+pub(super) const SEVERITIES: [(&str, Severity); 4] =
+    [("notice", Severity::Notice), ("warning", Severity::Warning), ("error", Severity::Error), ("critical", Severity::Critical)];
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;

@@ -122,7 +122,12 @@ static ALARMS: Block = block(
     "alarms",
     "Who is told of what goes wrong: once when it begins, once when it ends.",
     &[&[
-        may("least", SEVERITY, "\"error\"", "What matters at least so much is told at once; the rest, down to warnings, by the digest."),
+        may(
+            "least",
+            SEVERITY,
+            "\"error\"",
+            "What matters at least so much is told at once; the rest, down to warnings, by the digest.",
+        ),
         may(
             "interval",
             Shape::Text,
@@ -169,7 +174,12 @@ static MAIL: Block = block(
         may("password_credential", Shape::Text, "", "The password is this credential of the service, as in LoadCredential=."),
         must("from", Shape::Text, "The sender."),
         must("to", Shape::Texts, "The recipients."),
-        may("ca_file", Shape::Text, "", "The authority that signed the server's certificate (PEM); without it, the machine's count."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
         may("timeout", Shape::Text, "\"30s\"", "How long a delivery may take: 1s to 2m."),
     ]],
 );
@@ -182,7 +192,12 @@ static WEBHOOK: Block = block(
         must("url", Shape::Text, "Where. It is shown nowhere, because it may be a secret by itself."),
         may("secret_file", Shape::Text, "", "A file that others cannot read, whose first line signs each message."),
         may("secret_credential", Shape::Text, "", "The same in a credential of the service, as in LoadCredential=."),
-        may("ca_file", Shape::Text, "", "The authority that signed the server's certificate (PEM); without it, the machine's count."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
         may("timeout", Shape::Text, "\"10s\"", "How long a delivery may take: 1s to 2m."),
     ]],
 );
@@ -202,7 +217,12 @@ static DEAD_MAN: Block = block(
     &[&[
         must("url", Shape::Text, "Where. It is shown nowhere, because it may be a secret by itself."),
         may("interval", Shape::Text, "\"60s\"", "How often: 10s to 1d."),
-        may("ca_file", Shape::Text, "", "The authority that signed the server's certificate (PEM); without it, the machine's count."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
         may("timeout", Shape::Text, "\"10s\"", "How long a ping may take: 1s to 2m."),
     ]],
 );

@@ -117,7 +117,8 @@ async fn line(worker: &mut Worker, handle: &Handle, alarms: Option<&Alarms>, due
         Ok(()) => Tried::Delivered,
         Err(Failure::Gone) => Tried::Dropped("its channel is in no file any more".to_owned()),
         Err(Failure::Because(error)) if now - delivery.created_at >= give_up => {
-            let text = format!("a message about alarms is given up after {} tries through {channel}: {error}", delivery.attempts + 1);
+            let text =
+                format!("a message about alarms is given up after {} tries through {channel}: {error}", delivery.attempts + 1);
             note(handle, EventKind::AlarmUndelivered, text).await?;
             Tried::GivenUp(error)
         }

@@ -84,7 +84,8 @@ async fn tell(handle: &Handle, dead_man: &DeadMan, failures: &mut u32) -> Result
     let error = dead_man.route.ping().await.err().map(|error| chain(&error));
     *failures = if error.is_some() { failures.saturating_add(1) } else { 0 };
     if let Some(error) = error.as_ref().filter(|_| *failures == FAILURES) {
-        let text = format!("the monitor of [alarms.dead_man] does not take our pings and will raise an alarm of its own: {error}");
+        let text =
+            format!("the monitor of [alarms.dead_man] does not take our pings and will raise an alarm of its own: {error}");
         Fact::new(EventKind::MonitorAway).say(&text);
         handle.store.note_event(NewEvent::new(at, EventKind::MonitorAway, text)).await?;
     }

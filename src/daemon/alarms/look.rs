@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::super::report::{Status, Trouble, Weight};
 use super::super::reach::Phase;
+use super::super::report::{Status, Trouble, Weight};
 use crate::domain::alarm::{Condition, Way, way};
 use crate::domain::event::{EventKind, Severity};
+use crate::domain::span::Exact;
 use crate::store::{Event, RunId};
 
 /// The code of what is wrong with the telling itself, which is no alarm: who cannot be told cannot be told that either.
@@ -88,11 +89,11 @@ pub(super) fn of_promise(
     since: DateTime<Utc>,
 ) -> Condition {
     let kind = if said { EventKind::RpoBroken } else { EventKind::BehindSchedule };
-    let what = newest.map_or_else(
-        || "it has no good snapshot".to_owned(),
-        |newest| format!("its newest good snapshot is of {}", newest.format("%Y-%m-%d %H:%M UTC")),
-    );
-    let promised = crate::domain::span::Exact(within.to_std().unwrap_or_default());
+    let promised = Exact(within.to_std().unwrap_or_default());
+    let what = match newest.map(|newest| newest.format("%Y-%m-%d %H:%M UTC")) {
+        Some(newest) => format!("its newest good snapshot is of {newest}, older than the {promised} that are promised"),
+        None => format!("it has had no good snapshot for longer than the {promised} that are promised"),
+    };
     Condition {
         key: format!("rpo/{pool}/{policy}/{vm}"),
         code: kind.as_str().to_owned(),
@@ -101,7 +102,7 @@ pub(super) fn of_promise(
         policy: Some(policy.to_owned()),
         vm: Some((vm, name.to_owned())),
         run: None,
-        text: format!("VM {name}, policy {policy_name}: {what}, older than the {promised} that are promised"),
+        text: format!("VM {name}, policy {policy_name}: {what}"),
         since,
     }
 }

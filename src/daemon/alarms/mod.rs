@@ -19,11 +19,11 @@ mod promises;
 mod trial;
 mod watch;
 
-pub(super) use look::UNDELIVERED;
 pub use channels::{Alarms, Channel, DeadMan, Route};
 pub(super) use courier::carry;
 pub use dead_man::Monitor;
 pub(super) use dead_man::{Pulse, keep_telling};
+pub(super) use look::UNDELIVERED;
 pub use trial::{Outcome, try_channels};
 pub(super) use trial::{names, try_one};
 pub(super) use watch::watch;

@@ -65,7 +65,13 @@ async fn by_ourselves(alarms: &Alarms, name: &str, content: &Content, now: DateT
 }
 
 /// Tries one of a service that runs.
-pub(in crate::daemon) async fn try_one(worker: &mut Worker, handle: &Handle, alarms: &Alarms, content: &Content, name: &str) -> Outcome {
+pub(in crate::daemon) async fn try_one(
+    worker: &mut Worker,
+    handle: &Handle,
+    alarms: &Alarms,
+    content: &Content,
+    name: &str,
+) -> Outcome {
     if let Some(pool) = pool_of_channel(name) {
         return of_pool(worker, handle, content, pool).await;
     }

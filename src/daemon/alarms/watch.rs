@@ -121,13 +121,18 @@ impl Watcher {
     async fn note_promises(&self, changes: &Changes, raised: &[Raised], pools: &HashMap<Uuid, String>) -> Result<()> {
         let is_promise = |condition: &&Condition| condition.key.starts_with("rpo/");
         let began = changes.raise.iter().map(|(condition, _)| condition).filter(is_promise);
-        let began = began.filter_map(|condition| Some((condition, EventKind::from_word(&condition.code)?, condition.text.clone())));
+        let began =
+            began.filter_map(|condition| Some((condition, EventKind::from_word(&condition.code)?, condition.text.clone())));
         let over: BTreeSet<i64> = changes.clear.iter().map(|(id, _)| *id).collect();
         let ended = raised.iter().filter(|raised| over.contains(&raised.id)).map(|raised| &raised.what).filter(is_promise);
         let ended = ended.map(|condition| {
             let name = condition.vm.as_ref().map_or("a VM", |(_, name)| name);
             let policy = condition.policy.as_deref().unwrap_or_default();
-            (condition, EventKind::RpoKept, format!("VM {name}, policy {policy}: its newest good snapshot is as new as promised again"))
+            (
+                condition,
+                EventKind::RpoKept,
+                format!("VM {name}, policy {policy}: its newest good snapshot is as new as promised again"),
+            )
         });
         let all = began.chain(ended).map(|(condition, kind, text)| self.note(condition, kind, text, pools));
         join_all(all).await.into_iter().collect()

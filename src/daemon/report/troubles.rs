@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use crate::daemon::alarms::UNDELIVERED;
 use crate::engine::error::Result;
-use crate::store::{ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store};
+use crate::store::{
+    ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store,
+};
 
 /// What is older is history.
 const LOOKED_BACK: TimeDelta = TimeDelta::days(31);

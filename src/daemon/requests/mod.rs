@@ -136,8 +136,23 @@ pub enum Ask {
 impl Ask {
     /// All verbs, as they are written.
     pub const VERBS: &'static [&'static str] = &[
-        "run", "prune", "preview", "approve", "explain", "pin", "unpin", "adopt", "release", "reload", "cancel", "pause",
-        "resume", "status", "coverage", "alarms", "alarms-test",
+        "run",
+        "prune",
+        "preview",
+        "approve",
+        "explain",
+        "pin",
+        "unpin",
+        "adopt",
+        "release",
+        "reload",
+        "cancel",
+        "pause",
+        "resume",
+        "status",
+        "coverage",
+        "alarms",
+        "alarms-test",
     ];
 
     /// True if nothing is changed by it, so that whoever may read may ask it.
@@ -147,7 +162,8 @@ impl Ask {
 
     /// True if it is about a pool, and so needs one that is reached.
     fn needs_a_pool(&self) -> bool {
-        let without = matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {});
+        let without =
+            matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {});
         !without && !matches!(self, Ask::Alarms {} | Ask::AlarmsTest { .. })
     }
 }

@@ -102,7 +102,14 @@ pub type Part = (Telling, Vec<ToldVm>);
 
 impl Content {
     /// A message of all that is to be told.
-    pub fn new(message: Uuid, form: &str, (installation, zone): (&str, &str), mut parts: Vec<Part>, raised: usize, now: DateTime<Utc>) -> Self {
+    pub fn new(
+        message: Uuid,
+        form: &str,
+        (installation, zone): (&str, &str),
+        mut parts: Vec<Part>,
+        raised: usize,
+        now: DateTime<Utc>,
+    ) -> Self {
         // The worst first; and what began, goes on and is over by themselves.
         parts.sort_by(|(one, _), (other, _)| {
             let place = |told: &Telling| (std::cmp::Reverse(told.what.severity), told.edge, told.what.key.clone(), told.at);

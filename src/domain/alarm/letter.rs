@@ -67,7 +67,8 @@ fn text(content: &Content, zone: &Zone) -> String {
         raised => format!("{raised} alarms are raised now; `xensnap alarms` on the backup host lists them."),
     };
     let written = when(content.created_at, zone);
-    let _ = write!(text, "{raised}\n\n-- \nxensnap, installation {}, {written}\nmessage {}\n", content.installation, content.message);
+    let _ =
+        write!(text, "{raised}\n\n-- \nxensnap, installation {}, {written}\nmessage {}\n", content.installation, content.message);
     text
 }
 
@@ -150,8 +151,14 @@ message 00000000-0000-0000-0000-000000000000
     fn the_subject_of_a_single_alarm_says_it() {
         let subject = |form: &str, edge| letter(&content(form, vec![(telling(edge, 1, "a"), vec![])])).subject;
         assert_eq!(subject("immediate", Edge::Raised), "[xensnap backup-1] VM a: no good snapshot for 27h, promised 26h");
-        assert_eq!(subject("immediate", Edge::Reminded), "[xensnap backup-1] still: VM a: no good snapshot for 27h, promised 26h");
-        assert_eq!(subject("digest", Edge::Cleared), "[xensnap backup-1] digest: over: VM a: no good snapshot for 27h, promised 26h");
+        assert_eq!(
+            subject("immediate", Edge::Reminded),
+            "[xensnap backup-1] still: VM a: no good snapshot for 27h, promised 26h"
+        );
+        assert_eq!(
+            subject("digest", Edge::Cleared),
+            "[xensnap backup-1] digest: over: VM a: no good snapshot for 27h, promised 26h"
+        );
         assert_eq!(letter(&content("test", vec![])).subject, "[xensnap backup-1] a test of this channel");
     }
 

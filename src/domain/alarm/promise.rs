@@ -34,7 +34,12 @@ impl Promise {
 
     /// From when on it is broken for a VM: by the age of its newest good snapshot, or if it has none, by the time since which the policy
     /// covers it. Never where no due time comes and nothing was promised in so many words.
-    pub fn broken_from(&self, policy: &Policy, newest: Option<DateTime<Utc>>, covered_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn broken_from(
+        &self,
+        policy: &Policy,
+        newest: Option<DateTime<Utc>>,
+        covered_since: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         match newest {
             Some(newest) => newest.checked_add_signed(self.within),
             None if self.said => covered_since.checked_add_signed(self.within),
@@ -90,7 +95,10 @@ mod tests {
         assert_eq!((promise.within, promise.said), (TimeDelta::hours(30), false));
         // The first snapshot cannot be there before the first due time.
         assert_eq!(promise.broken_from(&policy, None, at("2026-03-01T12:00:00Z")), Some(at("2026-03-02T08:00:00Z")));
-        assert_eq!(promise.broken_from(&policy, Some(at("2026-03-02T02:00:00Z")), at("2026-01-01T00:00:00Z")), Some(at("2026-03-03T08:00:00Z")));
+        assert_eq!(
+            promise.broken_from(&policy, Some(at("2026-03-02T02:00:00Z")), at("2026-01-01T00:00:00Z")),
+            Some(at("2026-03-03T08:00:00Z"))
+        );
     }
 
     #[test]

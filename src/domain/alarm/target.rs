@@ -151,7 +151,9 @@ mod tests {
     #[test]
     fn only_this_machine_may_be_told_in_the_clear() {
         let private = |text: &str| text.parse::<WebAddress>().unwrap().is_private();
-        assert!(private("https://x/") && private("http://localhost:1/") && private("http://127.0.0.1/") && private("http://[::1]/"));
+        assert!(
+            private("https://x/") && private("http://localhost:1/") && private("http://127.0.0.1/") && private("http://[::1]/")
+        );
         assert!(!private("http://x/") && !private("http://10.0.0.1/"));
         assert!(is_loopback("LOCALHOST") && is_loopback("::1") && !is_loopback("mail.example.org"));
     }

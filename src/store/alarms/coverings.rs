@@ -45,7 +45,13 @@ impl Store {
 
     /// What is covered more, or under another name, and what is not any more. What is covered already keeps its time. A policy that
     /// the history does not know is left out.
-    pub async fn change_coverings(&self, pool: Uuid, more: Vec<Covering>, gone: Vec<(String, Uuid)>, now: DateTime<Utc>) -> Result<()> {
+    pub async fn change_coverings(
+        &self,
+        pool: Uuid,
+        more: Vec<Covering>,
+        gone: Vec<(String, Uuid)>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         self.write("write down what is covered", move |c| {
             Box::pin(async move {
                 let pool = pools::row_of(c, pool, now).await?;
