@@ -1,6 +1,7 @@
 //! A night: 200 VMs with one disk each, due at the same second, on 1, 4 and 16 SRs. How long the snapshots take, and a night later the
-//! removals, beside the least that the server can take with one operation in flight per SR, and beside plain scripts against the same
-//! pool in the same run: at several concurrencies, and with one worker for each SR that was told beforehand what is where.
+//! removals, beside the least that the server can take with one operation in flight per SR (`support/ideal.rs`), and beside
+//! plain scripts against the same pool in the same run: at several concurrencies, and with one worker for each SR that was told
+//! beforehand what is where.
 //!
 //! The storage's times are the measured ones (`simulator::storage::timings`), and the random back-off of calls that meet another one
 //! on their SR belongs to them; `XENSNAP_BENCH_SCALE` stretches both alike. Everything is timed at the server, by its own ledger: from the
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use support::ideal::{self, Needs};
 use support::{Service, number};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -28,9 +30,6 @@ use xensnap::simulator::storage::backoff::Policy;
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::xenapi::types::Ref;
 use xensnap::xenapi::{Pool, calls, records};
-
-/// How often a snapshot, or a removal, of a VM with one disk passes the server's global lock: for the VM, and for the SR with the disk.
-const PASSES: u32 = 2;
 
 /// How many workers a script may have.
 const WORKERS: [usize; 4] = [1, 2, 4, 10];
@@ -50,15 +49,15 @@ struct Spent {
 }
 
 impl Night {
-    /// Operations of one SR cannot be faster than one after the other, and the fullest SR decides; nor can all together be faster than
-    /// the lock that every one of them passes, whatever its SR.
+    /// What somebody would need whose every call arrives the moment it may.
     fn ideal(&self) -> Spent {
-        let count = |number: usize| u32::try_from(number).expect("a small number");
-        let on_one = count(self.vms.div_ceil(self.srs));
-        let snapshot = self.timings.on("VDI.snapshot", "ext") + self.timings.of("VM.record");
-        let passing = self.timings.scaled(Policy::default().attempt) * PASSES * count(self.vms);
-        let least = |one: Duration| (one * on_one).max(passing);
-        Spent { snapshots: least(snapshot), removals: least(self.timings.on("VDI.destroy", "ext")) }
+        let pass = self.timings.scaled(Policy::default().attempt);
+        let needs = |storage, after| Needs { pass, storage, after };
+        let (taking, removing) = (self.timings.on("VDI.snapshot", "ext"), self.timings.on("VDI.destroy", "ext"));
+        Spent {
+            snapshots: ideal::snapshots(self.vms, self.srs, needs(taking, self.timings.of("VM.record"))),
+            removals: ideal::removals(self.vms, self.srs, needs(removing, Duration::ZERO)),
+        }
     }
 
     /// From then to the end of the first night's last snapshot.
@@ -140,6 +139,8 @@ fn daemon(simulator: &Runtime, client: &Runtime, night: &Night) -> Spent {
     });
     let ledger = server.shared().ledger();
     let spent = Spent { snapshots: night.snapshots(&ledger, due), removals: removals(&ledger) };
+    let first = ledger.iter().find(|entry| entry.class == "VM" && &*entry.actor.method == "VM.snapshot").expect("snapshots");
+    println!("  (the first call's record {} ms after the due time)", (first.at - due).num_milliseconds());
     simulator.block_on(server.shutdown());
     spent
 }

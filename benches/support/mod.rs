@@ -2,6 +2,8 @@
 //! daemon with a history on a real disk.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub mod ideal;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

@@ -35,13 +35,12 @@ enum Step {
     Stopped,
 }
 
-/// Drives a job until it is marked, has ended, or cannot be decided.
+/// Drives a job, from its row as it was read last, until it is marked, has ended, or cannot be decided.
 ///
 /// # Errors
 /// When the history cannot be written: the job is where its row says.
-pub async fn settle(worker: &mut Worker, errand: &Errand, id: crate::store::JobId) -> Result<Settled> {
+pub async fn settle(worker: &mut Worker, errand: &Errand, mut job: Job) -> Result<Settled> {
     loop {
-        let job = errand.site.store.job(id).await?;
         let step = match job.state {
             JobState::Queued => queued(worker, errand, &job).await?,
             JobState::Intent | JobState::Calling => doubt(worker, errand, &job).await?,
@@ -51,6 +50,7 @@ pub async fn settle(worker: &mut Worker, errand: &Errand, id: crate::store::JobI
         if let Step::Stopped = step {
             return Ok(Settled::Stopped);
         }
+        job = errand.site.store.job(job.id).await?;
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -133,9 +134,9 @@ async fn observe(errand: &Errand, jobs: Vec<Job>) -> Result<Vec<Job>> {
 /// Drives all jobs side by side. False if the service stops.
 async fn settle_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> Result<bool> {
     let mut lines = JoinSet::new();
-    for id in jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.id) {
+    for job in jobs.iter().filter(|job| !job.state.is_final()).cloned() {
         let (mut worker, errand) = (worker.fork(), Arc::clone(errand));
-        lines.spawn(async move { job::settle(&mut worker, &errand, id).await });
+        lines.spawn(async move { job::settle(&mut worker, &errand, job).await });
     }
     let mut all = true;
     while let Some(line) = worker.wait(lines.join_next()).await {
@@ -216,9 +217,9 @@ async fn remove_all(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job]) -> 
             _ => break,
         }
     }
-    for job in &ready {
-        errand.site.store.job_pruned(job.id, errand.site.now()).await?;
-    }
+    // Side by side they share a commit.
+    let now = errand.site.now();
+    try_join_all(ready.iter().map(|job| errand.site.store.job_pruned(job.id, now))).await?;
     Ok(())
 }
 
@@ -273,13 +274,9 @@ async fn settle_removals(worker: &mut Worker, errand: &Errand) -> Result<bool> {
 
 async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     let store = &errand.site.store;
-    for job in store.jobs_of(errand.run.id).await? {
-        if matches!(job.state, JobState::Durable | JobState::Pruned) {
-            let failed = after_failure(errand, &job).await?;
-            let state = if failed.is_some() { JobState::Failed } else { JobState::Done };
-            store.end_job(job.id, state, failed, errand.site.now()).await?;
-        }
-    }
+    let jobs = store.jobs_of(errand.run.id).await?;
+    let whole = jobs.iter().filter(|job| matches!(job.state, JobState::Durable | JobState::Pruned));
+    try_join_all(whole.map(|job| end(errand, job))).await?;
     let jobs = store.jobs_of(errand.run.id).await?;
     let mut outcome = outcome(errand, &jobs);
     let mut context = errand.hook_context();
@@ -297,6 +294,12 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     count(errand, &run, &jobs);
     say(errand, &run);
     Ok(run)
+}
+
+async fn end(errand: &Errand, job: &Job) -> Result<()> {
+    let failed = after_failure(errand, job).await?;
+    let state = if failed.is_some() { JobState::Failed } else { JobState::Done };
+    Ok(errand.site.store.end_job(job.id, state, failed, errand.site.now()).await?)
 }
 
 /// Why a job failed although its snapshot is fine: what had to follow the snapshot did not work.

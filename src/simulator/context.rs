@@ -1,6 +1,7 @@
 //! What an operation may use: the world, its task, the clock, and who called.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -155,6 +156,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How much too long a timer may take; what is more is no timer's doing, such as a hand clock that was moved far.
+const TIMER: Duration = Duration::from_millis(4);
+
 /// One call in progress.
 #[derive(Debug)]
 pub struct Context {
@@ -172,6 +176,8 @@ pub struct Context {
     actor: Actor,
     /// How the work goes, under faults.
     pace: Pace,
+    /// By how many nanoseconds the machine's timers have stretched the work so far: what follows is the shorter for it.
+    overslept: Arc<AtomicU64>,
     hold: tokio::sync::Mutex<Hold>,
 }
 
@@ -180,7 +186,14 @@ impl Context {
     pub fn new(shared: Arc<Shared>, task: Ref, session: Ref, caller: Session, method: Text) -> Self {
         let hold = tokio::sync::Mutex::new(shared.clock.activity().hold());
         let actor = Actor { user: caller.user.clone(), originator: caller.originator.clone(), method: method.clone() };
-        Self { shared, task, session, caller, method, actor, pace: Pace::default(), hold }
+        Self { shared, task, session, caller, method, actor, pace: Pace::default(), overslept: Arc::default(), hold }
+    }
+
+    /// A call that this one makes itself: at its pace, and in its time.
+    #[must_use]
+    pub fn inner(&self, task: Ref, method: Text) -> Self {
+        let inner = Self::new(Arc::clone(&self.shared), task, self.session.clone(), self.caller.clone(), method);
+        Self { pace: self.pace, overslept: Arc::clone(&self.overslept), ..inner }
     }
 
     /// The same call at another pace, as a fault wants it.
@@ -190,22 +203,22 @@ impl Context {
         self
     }
 
-    /// How the call's work goes, for calls that it makes itself.
-    pub fn pace(&self) -> Pace {
-        self.pace
-    }
-
     /// One atomic step on the world.
     pub fn step<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
         self.shared.step_as(&self.actor, step)
     }
 
-    /// Lets simulated time pass: work that takes a while.
+    /// Lets simulated time pass: work that takes a while. Timers wake up to a millisecond late; a call has several, and its time is
+    /// known to the millisecond, so that what one sleeps too long the next makes good.
     pub async fn work(&self, duration: Duration) {
         if self.pace.stuck {
             self.wait(std::future::pending::<()>()).await;
         }
-        self.wait(self.shared.clock.sleep(duration.mul_f64(self.pace.factor))).await;
+        let owed = Duration::from_nanos(self.overslept.swap(0, Ordering::Relaxed));
+        let (wanted, began) = (duration.mul_f64(self.pace.factor), self.shared.clock.elapsed());
+        self.wait(self.shared.clock.sleep(wanted.saturating_sub(owed))).await;
+        let over = (self.shared.clock.elapsed() - began + owed).saturating_sub(wanted).min(TIMER);
+        self.overslept.store(u64::try_from(over.as_nanos()).unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Waits for something else without holding the clock.

@@ -27,6 +27,9 @@ pub(super) fn at(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
 }
 
+/// So many rows are written with one statement: databases allow a bounded number of values in one.
+pub(super) const ROWS_AT_ONCE: usize = 100;
+
 /// The bounds of a list: not before, and before.
 pub(super) fn between(from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> (i64, i64) {
     (from.map_or(i64::MIN, at), until.map_or(i64::MAX, at))

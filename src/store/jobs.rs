@@ -1,12 +1,15 @@
 //! Jobs: one VM inside a run. Most steps of a job come with a step of its attempt or its snapshot and are written with them, in one
 //! transaction (`attempts`, `snapshots`); here is the rest, and the lines along which a job may move.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::Store;
 use super::closed::closed;
-use super::columns::{Cause, Columns, at, name};
+use super::columns::{Cause, Columns, ROWS_AT_ONCE, at, name};
 use super::error::{Error, Fault, Result};
 use super::ids::{JobId, RunId, VmId};
 use super::sqlite::{Connection, Row};
@@ -170,10 +173,9 @@ impl Store {
                     return Err(Error::Illegal { what: "run", id: run.0, from: "done", to: "snapshotting" }.into());
                 }
                 let (policy, pool) = (parent.int("policy_id")?, parent.int("pool_id")?);
-                for job in &jobs {
-                    let vm = pools::vm_row(c, pool, job.vm, &job.vm_name, now).await?;
-                    insert(c, run, policy, vm, job, now).await?;
-                }
+                let vms: Vec<_> = jobs.iter().map(|job| (job.vm, job.vm_name.as_str())).collect();
+                let vms = pools::vm_rows(c, pool, &vms, now).await?;
+                insert(c, run, policy, &vms, &jobs, now).await?;
                 of_run(c, run).await
             })
         })
@@ -270,28 +272,30 @@ impl Store {
     }
 }
 
-async fn insert(c: &mut Connection, run: RunId, policy: i64, vm: i64, job: &NewJob, now: DateTime<Utc>) -> Result<(), Fault> {
-    let state = if job.skip.is_some() { JobState::Skipped } else { JobState::Queued };
-    let (code, text) = Cause::columns(job.skip.as_ref());
-    sqlx::query(
-        "INSERT INTO jobs (run_id, vm_id, policy_id, vm_name, kind, state, not_before, deadline_at, next_try_at, cause_code, cause_text,
-             created_at, changed_at, finished_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $9, $10, $11, $11, $12) ON CONFLICT (run_id, vm_id) DO NOTHING",
-    )
-    .bind(run.0)
-    .bind(vm)
-    .bind(policy)
-    .bind(name(&job.vm_name).as_ref())
-    .bind(job.kind.as_str())
-    .bind(state.as_str())
-    .bind(at(job.not_before))
-    .bind(at(job.deadline))
-    .bind(code)
-    .bind(text)
-    .bind(at(now))
-    .bind(state.is_final().then_some(at(now)))
-    .execute(c)
-    .await?;
+async fn insert(
+    c: &mut Connection,
+    run: RunId,
+    policy: i64,
+    vms: &HashMap<Uuid, i64>,
+    jobs: &[NewJob],
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    for some in jobs.chunks(ROWS_AT_ONCE) {
+        let mut insert = QueryBuilder::new(
+            "INSERT INTO jobs (run_id, vm_id, policy_id, vm_name, kind, state, not_before, deadline_at, next_try_at, cause_code,
+                 cause_text, created_at, changed_at, finished_at) ",
+        );
+        insert.push_values(some, |mut row, job| {
+            let state = if job.skip.is_some() { JobState::Skipped } else { JobState::Queued };
+            let (code, text) = Cause::columns(job.skip.as_ref());
+            row.push_bind(run.0).push_bind(vms.get(&job.vm).copied()).push_bind(policy);
+            row.push_bind(name(&job.vm_name).into_owned()).push_bind(job.kind.as_str()).push_bind(state.as_str());
+            row.push_bind(at(job.not_before)).push_bind(at(job.deadline)).push_bind(at(job.not_before));
+            row.push_bind(code).push_bind(text).push_bind(at(now)).push_bind(at(now));
+            row.push_bind(state.is_final().then_some(at(now)));
+        });
+        insert.push(" ON CONFLICT (run_id, vm_id) DO NOTHING").build().execute(&mut *c).await?;
+    }
     Ok(())
 }
 

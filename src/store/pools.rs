@@ -1,12 +1,15 @@
 //! Pools and VMs as they were last seen. Rows come into being when something first refers to them, and names follow the pool.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::Store;
-use super::columns::{Columns, at, json, key, name, whole};
-use super::error::{Fault, Result};
+use super::columns::{Columns, ROWS_AT_ONCE, at, json, key, name, whole};
+use super::error::{Error, Fault, Result};
 use super::ids::VmId;
 use super::sqlite::{Connection, Row};
 
@@ -160,10 +163,31 @@ pub(super) async fn existing(c: &mut Connection, uuid: Uuid) -> Result<Option<i6
 
 /// The row of a VM, made if it is new; its name follows.
 pub(super) async fn vm_row(c: &mut Connection, pool: i64, uuid: Uuid, called: &str, now: DateTime<Utc>) -> Result<i64, Fault> {
-    let upsert = "INSERT INTO vms (pool_id, uuid, name, first_seen_at, last_seen_at) VALUES ($1, $2, $3, $4, $4)
-         ON CONFLICT (pool_id, uuid) DO UPDATE SET name = excluded.name, last_seen_at = excluded.last_seen_at RETURNING id";
-    let row = sqlx::query_scalar(upsert).bind(pool).bind(key(uuid)).bind(name(called)).bind(at(now)).fetch_one(c).await?;
-    Ok(row)
+    let rows = vm_rows(c, pool, &[(uuid, called)], now).await?;
+    rows.get(&uuid).copied().ok_or_else(|| Error::not_found("VM", uuid).into())
+}
+
+/// The same for many VMs, by their uuids. The first call of a run waits for this, and so it is a few statements and not one for each.
+pub(super) async fn vm_rows(
+    c: &mut Connection,
+    pool: i64,
+    vms: &[(Uuid, &str)],
+    now: DateTime<Utc>,
+) -> Result<HashMap<Uuid, i64>, Fault> {
+    let mut rows = HashMap::with_capacity(vms.len());
+    for some in vms.chunks(ROWS_AT_ONCE) {
+        let mut upsert = QueryBuilder::new("INSERT INTO vms (pool_id, uuid, name, first_seen_at, last_seen_at) ");
+        upsert.push_values(some, |mut row, (uuid, called)| {
+            row.push_bind(pool).push_bind(key(*uuid)).push_bind(name(called).into_owned()).push_bind(at(now)).push_bind(at(now));
+        });
+        upsert.push(
+            " ON CONFLICT (pool_id, uuid) DO UPDATE SET name = excluded.name, last_seen_at = excluded.last_seen_at RETURNING id, uuid",
+        );
+        for row in upsert.build().fetch_all(&mut *c).await? {
+            rows.insert(row.uuid("uuid")?, row.int("id")?);
+        }
+    }
+    Ok(rows)
 }
 
 /// The row of a VM, if there is one.

@@ -20,14 +20,7 @@ where
     F: Future<Output = ApiResult<T>>,
 {
     let task = context.step(|world| create(world, context, label));
-    let inner = Context::new(
-        Arc::clone(&context.shared),
-        task.clone(),
-        context.session.clone(),
-        context.caller.clone(),
-        label.trim_start_matches("Async.").into(),
-    );
-    let inner = Arc::new(inner.at_pace(context.pace()));
+    let inner = Arc::new(context.inner(task.clone(), label.trim_start_matches("Async.").into()));
     // The outer call must not hold the clock while the inner one lets time pass.
     let outcome = context.wait(work(Arc::clone(&inner))).await;
     drop(inner);
