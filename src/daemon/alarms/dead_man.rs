@@ -95,7 +95,47 @@ async fn tell(handle: &Handle, dead_man: &DeadMan, failures: &mut u32) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Daemon, Plan, Times};
     use super::*;
+    use crate::clock::{Clock as _, HandClock};
+    use crate::engine::site::Pace;
+    use crate::outward::WebRoute;
+    use crate::store::{Options, Store};
+
+    /// A service whose timekeeper does not run, and a monitor that counts.
+    async fn stuck(folder: &std::path::Path, clock: &HandClock) -> (Handle, DeadMan, std::net::TcpListener) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let route = WebRoute { url, secret: None, ca_file: None, timeout: Duration::from_millis(500) };
+        let opened = Store::open(folder.join("history.sqlite"), &Options::default(), clock.now()).await.unwrap();
+        let plan = Plan {
+            installation: "lab".parse().unwrap(),
+            pools: Vec::new(),
+            policies: Vec::new(),
+            times: Times::default(),
+            pace: Pace::default(),
+            alarms: None,
+        };
+        let daemon = Daemon::new(opened, plan, std::sync::Arc::new(clock.clone())).await.unwrap();
+        (daemon.handle(), DeadMan { route, interval: Duration::from_secs(60) }, listener)
+    }
+
+    #[tokio::test]
+    async fn a_timekeeper_that_is_stuck_is_not_told_to_be_well() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), HandClock::new(DateTime::UNIX_EPOCH));
+        let (handle, dead_man, listener) = stuck(folder.path(), &clock).await;
+        let mut failures = 0;
+        let error = |handle: &Handle| handle.desk.monitor.borrow().clone().unwrap().error.unwrap();
+        tell(&handle, &dead_man, &mut failures).await.unwrap();
+        assert!(error(&handle).contains("does not come round") && listener.accept().is_err());
+        handle.desk.pulse.beat(clock.elapsed());
+        tell(&handle, &dead_man, &mut failures).await.unwrap();
+        assert!(error(&handle).contains("did not answer") && listener.accept().is_ok(), "it was asked, and said nothing");
+        clock.advance(Duration::from_secs(91)).await;
+        tell(&handle, &dead_man, &mut failures).await.unwrap();
+        assert!(error(&handle).contains("does not come round") && listener.accept().is_err());
+    }
 
     #[test]
     fn only_a_loop_that_came_round_lately_beats() {
