@@ -33,7 +33,7 @@ fn look(table: &Table, within: Option<Block>, secrets: &mut Vec<Range<usize>>) {
             _ if unknown || is_secret(key) => all_of(&entry.node, secrets),
             // Its keys are addresses.
             Value::Table(map) if within.is_some() => {
-                map.entries.values().for_each(|entry| look_into(&entry.node, within, secrets))
+                map.entries.values().for_each(|entry| look_into(&entry.node, within, secrets));
             }
             _ => look_into(&entry.node, within.or_else(|| Block::named(key)), secrets),
         }
