@@ -27,6 +27,7 @@ const PRIVATE_CRATES: &[(&str, &[&str])] = &[
     ("lettre", &["outward"]),
     ("sd_notify", &["daemon"]),
     ("sqlx", &["store"]),
+    ("x509_parser", &["xenapi"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

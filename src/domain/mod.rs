@@ -3,7 +3,9 @@
 
 pub mod address;
 pub mod alarm;
+pub mod chain;
 pub mod event;
+pub mod finding;
 pub mod fingerprint;
 pub mod id;
 pub mod mark;
@@ -14,8 +16,10 @@ pub mod pause;
 pub mod policy;
 pub mod retention;
 pub mod run;
+pub mod sandbox;
 pub mod schedule;
 pub mod selection;
+pub mod size;
 pub mod snapshot;
 pub mod span;
 pub mod uninstall;

@@ -208,7 +208,27 @@ impl Lab {
         self.launch(folder.path(), self.plan_of(installation, policies), None).await
     }
 
+    /// Starts the service although the pool is away, and waits until it listens.
+    pub async fn start_alone(&mut self) {
+        let running = self.begin(self.folder.path(), self.plan(), None).await;
+        self.clock.settle().await;
+        self.daemon = Some(running);
+    }
+
     async fn launch(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {
+        let running = self.begin(folder, plan, export).await;
+        let mut sites = running.handle.sites();
+        for _ in 0..1000 {
+            if !sites.borrow_and_update().is_empty() {
+                self.clock.settle().await;
+                return running;
+            }
+            self.clock.advance(Duration::from_millis(100)).await;
+        }
+        panic!("the pool was not reached");
+    }
+
+    async fn begin(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {
         let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
         let listening = Listening::at(&folder.join(SOCKET), self.group.as_deref()).unwrap();
@@ -218,15 +238,7 @@ impl Lab {
         }
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
-        let mut sites = handle.sites();
-        for _ in 0..1000 {
-            if !sites.borrow_and_update().is_empty() {
-                self.clock.settle().await;
-                return Running { handle, task };
-            }
-            self.clock.advance(Duration::from_millis(100)).await;
-        }
-        panic!("the pool was not reached");
+        Running { handle, task }
     }
 
     /// Puts other policies in force while the service runs.

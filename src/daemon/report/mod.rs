@@ -12,7 +12,7 @@ pub use super::reach::Phase;
 pub(super) use alarms::alarms;
 pub use alarms::{AlarmDelivery, AlarmVm, AlarmsReport, RaisedAlarm, alarms_from_history};
 pub(super) use coverage::coverage;
-pub use coverage::{Coverage, Covered, Good, ProtectedVm, Rpo};
+pub use coverage::{Away, Coverage, Covered, Good, ProtectedVm, Rpo, Source};
 pub use shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStatus, Service, Status, Work};
 pub use status::from_history;
 pub(super) use status::live;

@@ -162,9 +162,18 @@ impl Ask {
 
     /// True if it is about a pool, and so needs one that is reached.
     fn needs_a_pool(&self) -> bool {
-        let without =
-            matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {});
-        !without && !matches!(self, Ask::Alarms {} | Ask::AlarmsTest { .. })
+        !matches!(
+            self,
+            Ask::Reload {}
+                | Ask::Cancel { .. }
+                | Ask::Pause { .. }
+                | Ask::Resume { .. }
+                | Ask::Status {}
+                | Ask::Alarms {}
+                | Ask::AlarmsTest { .. }
+                // Of pools that are away the history tells.
+                | Ask::Coverage {}
+        )
     }
 }
 

@@ -5,9 +5,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::policy::Policy;
 
-/// How many due times to come are looked at to find the longest time between two.
-const SAMPLE: usize = 64;
-
 /// A run needs time, and takes its VMs one after another: so much of the interval may pass beyond it, an hour at least.
 const ALLOWANCE: i32 = 4;
 const LEAST_ALLOWANCE: TimeDelta = TimeDelta::hours(1);
@@ -27,7 +24,7 @@ impl Promise {
     /// What a policy promises now.
     pub fn of(policy: &Policy, now: DateTime<Utc>) -> Self {
         let said = policy.rpo.and_then(|rpo| TimeDelta::from_std(rpo.0).ok());
-        let interval = if said.is_some() { TimeDelta::zero() } else { longest_interval(policy, now) };
+        let interval = if said.is_some() { TimeDelta::zero() } else { policy.schedule.longest_interval(now).unwrap_or_default() };
         let allowance = (interval / ALLOWANCE).max(LEAST_ALLOWANCE);
         Self { within: said.unwrap_or(interval + allowance), said: said.is_some(), allowance }
     }
@@ -46,20 +43,6 @@ impl Promise {
             None => policy.schedule.next_open_after(covered_since)?.checked_add_signed(self.allowance),
         }
     }
-}
-
-/// The longest time between two due times that come.
-fn longest_interval(policy: &Policy, now: DateTime<Utc>) -> TimeDelta {
-    let mut longest = TimeDelta::zero();
-    let mut before = now;
-    for n in 0..SAMPLE {
-        let Some(next) = policy.schedule.next_open_after(before) else { break };
-        if n > 0 {
-            longest = longest.max(next - before);
-        }
-        before = next;
-    }
-    longest
 }
 
 #[cfg(test)]

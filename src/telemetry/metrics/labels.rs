@@ -90,6 +90,15 @@ pub(super) struct Sr {
     pub sr_uuid: String,
 }
 
+/// Disks of an SR with chains of a class of depths.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Depth {
+    pub pool: String,
+    pub sr: String,
+    pub sr_uuid: String,
+    pub depth: String,
+}
+
 /// Calls of a method.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Method {

@@ -8,7 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-use super::labels::{Build, Channel, Held, Method, MethodError, Of, Policy, Sr, Vm, Weight};
+use crate::domain::chain::Depths;
+
+use super::labels::{Build, Channel, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm, Weight};
 
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -99,6 +101,8 @@ pub struct SrScene {
     pub in_flight: u32,
     /// Operations that wait.
     pub waiting: u32,
+    /// How deep the chains of VMs' disks are, where the driver tells.
+    pub depths: Option<Depths>,
 }
 
 /// Calls of one method.
@@ -232,6 +236,20 @@ impl Scene {
         );
         shelf.gauges("sr_in_flight", "Storage operations of ours that the SR works on", of(|sr| Some(sr.in_flight.into())));
         shelf.gauges("sr_waiting", "Storage operations of ours that wait for the SR", of(|sr| Some(sr.waiting.into())));
+        let deepest = |sr: &SrScene| sr.depths.map(|depths| whole(depths.deepest as u64));
+        shelf.gauges(
+            "chain_depth_max",
+            "Layers of the deepest chain of a VM's disk; the server refuses more than 30",
+            of(deepest),
+        );
+        let disks = self.pools.iter().flat_map(|pool| {
+            let told = |sr: &SrScene, (depth, disks): (&'static str, u64)| {
+                let (pool, sr, sr_uuid) = (pool.name.clone(), sr.name.clone(), sr.uuid.to_string());
+                (Depth { pool, sr, sr_uuid, depth: depth.to_owned() }, whole(disks))
+            };
+            pool.srs.iter().flat_map(move |sr| sr.depths.iter().flat_map(Depths::classes).map(move |class| told(sr, class)))
+        });
+        shelf.gauges("chain_depth_disks", "Disks of VMs by the depth of their chains", disks);
     }
 
     fn calls(&self, shelf: &mut Shelf) {
