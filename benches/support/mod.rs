@@ -130,6 +130,7 @@ pub fn policy(id: &str, cron: &str, field: Field, vms: &str, last: u32) -> Polic
             description: "taken by xensnap for policy {policy}, run {run}".parse().expect("a template"),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,
@@ -162,6 +163,7 @@ pub fn plan(address: SocketAddr, policies: Vec<Policy>) -> Plan {
         policies: policies.collect(),
         times,
         pace: Pace::default(),
+        alarms: None,
     }
 }
 

@@ -237,11 +237,7 @@ impl Asker {
 /// # Errors
 /// When nobody can be asked, or the request is refused.
 pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.asker().await?;
-    asker.ask(ask).await?;
-    let end = listen(&mut asker).await;
-    asker.done().await?;
-    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    carry_out_asked(asking.asker().await?, ask).await
 }
 
 /// The same, but only of a service that runs.
@@ -249,9 +245,18 @@ pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitC
 /// # Errors
 /// When there is none, or the request is refused.
 pub(super) async fn carry_out_at_the_service(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.service().await?;
+    carry_out_asked(asking.service().await?, ask).await
+}
+
+/// Asks somebody who was found, and prints the answer as it comes.
+///
+/// # Errors
+/// When the request is refused.
+pub(super) async fn carry_out_asked(mut asker: Asker, ask: Ask) -> anyhow::Result<ExitCode> {
     asker.ask(ask).await?;
-    Ok(if listen(&mut asker).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let end = listen(&mut asker).await;
+    asker.done().await?;
+    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks for what programs read.

@@ -1,6 +1,7 @@
 //! The command line: one file per verb; this module only parses and dispatches.
 
 mod adopt;
+mod alarms;
 mod asking;
 mod cancel;
 mod check;
@@ -56,6 +57,8 @@ struct Cli {
 enum Verb {
     /// Make snapshots of others a policy's
     Adopt(adopt::AdoptArgs),
+    /// Show what is wrong and was told, and what could not be delivered; try the channels
+    Alarms(alarms::Args),
     /// End a run, or what is under way about a VM, before it is done
     Cancel(cancel::Args),
     /// Read the configuration as the daemon does, and say what it means; changes nothing
@@ -136,6 +139,7 @@ fn run(verb: Verb, build: Build) -> anyhow::Result<ExitCode> {
     let runtime = runtime(&verb).context("cannot start the runtime")?;
     match verb {
         Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
+        Verb::Alarms(args) => runtime.block_on(alarms::run(args)),
         Verb::Cancel(args) => runtime.block_on(cancel::run(args)),
         Verb::Check(args) => Ok(check::run(&args)),
         Verb::Completions(args) => completions::run(&args, Cli::command()),

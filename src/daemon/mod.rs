@@ -15,12 +15,14 @@
 //! | `runs` | everything that runs |
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
+//! | `alarms` | who is told of what goes wrong |
 //! | `requests` | what people ask of the service, and its answers |
 //! | `report` | how the service stands, how well VMs are protected |
 //! | `control` | the socket at which they ask |
 //! | `metrics` | figures for Prometheus |
 //! | `notify`, `status` | what the service manager is told |
 
+mod alarms;
 mod chores;
 pub mod control;
 mod keeper;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +52,7 @@ use crate::engine::worker::Worker;
 use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
 use crate::telemetry::Fact;
 use crate::telemetry::metrics::Metrics;
+pub use alarms::{Alarms, Channel, DeadMan, Monitor, Outcome, Route, try_channels};
 pub use metrics::{Door, DoorError, Exporter};
 pub use notify::Manager;
 pub use plan::{Assigned, Plan, PlannedPool, Times};
@@ -210,6 +213,9 @@ impl Daemon {
         }
         drop(arrive);
         if self.timekeeping {
+            self.part(&parts, &failed, "watcher of alarms", alarms::watch(self.handle()));
+            self.part(&parts, &failed, "courier of alarms", alarms::carry(self.handle()));
+            self.part(&parts, &failed, "teller of the monitor", alarms::keep_telling(self.handle()));
             let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
             self.part(&parts, &failed, "timekeeper", timekeeper.run());
         } else {
@@ -319,19 +325,44 @@ struct Desk {
     reaches: Reaches,
     /// Since when the files have errors, and which, if they were found at a reload.
     files: watch::Sender<Option<(DateTime<Utc>, String)>>,
+    /// A message about alarms was written.
+    letters: Arc<Notify>,
+    /// When the timekeeper's loop last came round.
+    pulse: alarms::Pulse,
+    /// How the monitor outside was last told.
+    monitor: watch::Sender<Option<Monitor>>,
 }
 
 impl Desk {
     fn new(now: DateTime<Utc>) -> (Self, mpsc::Receiver<Reload>) {
         let (reloads, wishes) = mpsc::channel(1);
         let (reaches, files) = (Reaches::default(), watch::Sender::new(None));
-        let (turn, asked) = (Arc::default(), TaskTracker::new());
-        (Self { turn, asked, reloads, started_at: now, build: Build::UNKNOWN, reaches, files }, wishes)
+        let desk = Self {
+            turn: Arc::default(),
+            asked: TaskTracker::new(),
+            reloads,
+            started_at: now,
+            build: Build::UNKNOWN,
+            reaches,
+            files,
+            letters: Arc::default(),
+            pulse: alarms::Pulse::default(),
+            monitor: watch::Sender::new(None),
+        };
+        (desk, wishes)
     }
 
     fn files_trouble(&self) -> Option<Trouble> {
         let (since, text) = self.files.borrow().clone()?;
-        Some(Trouble { weight: Weight::Warning, code: "configuration".to_owned(), since, pool: None, policy: None, text })
+        Some(Trouble {
+            weight: Weight::Warning,
+            code: "configuration".to_owned(),
+            since,
+            pool: None,
+            policy: None,
+            run: None,
+            text,
+        })
     }
 }
 

@@ -216,7 +216,7 @@ async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
 fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
     let trouble = |weight, code: &str, text| {
         let since = pool.since.unwrap_or(now);
-        Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, text })
+        Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, run: None, text })
     };
     let long = pool.since.is_some_and(|since| now - since > REACHED_WITHIN);
     if pool.phase == Phase::Unreachable || pool.phase == Phase::Connecting && long {

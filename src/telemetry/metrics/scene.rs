@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-use super::labels::{BuildInfo, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm};
+use super::labels::{BuildInfo, Channel, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm, Weight};
 use crate::domain::build::Build;
 use crate::domain::chain::Depths;
 
@@ -21,6 +21,10 @@ pub struct Scene {
     pub history_bytes: u64,
     /// Runs at work.
     pub running: u64,
+    /// Alarms that are raised, by severity; nothing if nobody is told of any.
+    pub alarms: Vec<(&'static str, u64)>,
+    /// Messages about alarms that wait to be delivered, by channel.
+    pub alarms_waiting: Vec<(String, u64)>,
     /// Every configured pool.
     pub pools: Vec<PoolScene>,
 }
@@ -146,6 +150,10 @@ impl Scene {
             [(Vec::<(String, String)>::new(), whole(self.history_bytes))],
         );
         shelf.gauges("runs_at_work", "Runs that work now", [(Vec::<(String, String)>::new(), whole(self.running))]);
+        let alarms = self.alarms.iter().map(|(severity, count)| (Weight { severity: (*severity).to_owned() }, whole(*count)));
+        shelf.gauges("alarms_raised", "Alarms that are raised, by severity", alarms);
+        let waiting = self.alarms_waiting.iter().map(|(channel, count)| (Channel { channel: channel.clone() }, whole(*count)));
+        shelf.gauges("alarm_messages_waiting", "Messages about alarms that wait to be delivered", waiting);
         self.pools(&mut shelf);
         self.policies(&mut shelf);
         self.vms(&mut shelf);
