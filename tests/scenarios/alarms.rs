@@ -28,7 +28,7 @@ fn web(receiver: &Receiver, timeout: u64) -> WebRoute {
 }
 
 /// Everybody is told at once, through one channel.
-fn told(receiver: &Receiver) -> Alarms {
+pub fn told(receiver: &Receiver) -> Alarms {
     Alarms {
         look_every: Duration::from_secs(600),
         rules: Rules { least: Severity::Error, remind: None },
