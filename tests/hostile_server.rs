@@ -350,9 +350,11 @@ async fn an_answer_that_is_ignored_is_not_kept() {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     called(&pool, Call::<Void>::read("VM.get_all")).await.unwrap();
-    // The server's own copy of the answer is one of them.
+    // The server's own copy of the answer is one of them; the rest is on its way between reading and decoding, which on a busy machine is
+    // the bound of that: eight pieces that wait, one at each end, two with hyper, each as large as hyper lets them grow.
+    const UNDER_WAY: usize = 12 * (8192 + 100 * 4096);
     let peak = PEAK.load(Ordering::Relaxed) - before;
-    assert!(peak < size + (3 << 20), "{peak} bytes for an answer of {size}");
+    assert!(peak < size + UNDER_WAY, "{peak} bytes for an answer of {size}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ pub(super) enum Asker {
     /// A service that runs.
     Service(Box<Service>),
     /// None runs, so this is one.
-    Hosted(Hosted),
+    Hosted(Box<Hosted>),
 }
 
 /// A service for as long as a verb takes.
@@ -88,7 +88,7 @@ impl Asking {
     pub(super) async fn asker(&self) -> anyhow::Result<Asker> {
         match self.find().await? {
             Found::Service(asker) => Ok(asker),
-            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket, Reached::One).await?)),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::One).await?))),
         }
     }
 
@@ -99,7 +99,7 @@ impl Asking {
     pub(super) async fn asker_even_alone(&self) -> anyhow::Result<Asker> {
         match self.find().await? {
             Found::Service(asker) => Ok(asker),
-            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket, Reached::None).await?)),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::None).await?))),
         }
     }
 
@@ -223,7 +223,8 @@ impl Asker {
     /// # Errors
     /// When it did not end well.
     pub(super) async fn done(self) -> anyhow::Result<()> {
-        if let Asker::Hosted(Hosted { handle, task, .. }) = self {
+        if let Asker::Hosted(hosted) = self {
+            let Hosted { handle, task, .. } = *hosted;
             handle.stop();
             task.await??;
         }
@@ -236,11 +237,7 @@ impl Asker {
 /// # Errors
 /// When nobody can be asked, or the request is refused.
 pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.asker().await?;
-    asker.ask(ask).await?;
-    let end = listen(&mut asker).await;
-    asker.done().await?;
-    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    carry_out_asked(asking.asker().await?, ask).await
 }
 
 /// The same, but only of a service that runs.
@@ -248,9 +245,18 @@ pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitC
 /// # Errors
 /// When there is none, or the request is refused.
 pub(super) async fn carry_out_at_the_service(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.service().await?;
+    carry_out_asked(asking.service().await?, ask).await
+}
+
+/// Asks somebody who was found, and prints the answer as it comes.
+///
+/// # Errors
+/// When the request is refused.
+pub(super) async fn carry_out_asked(mut asker: Asker, ask: Ask) -> anyhow::Result<ExitCode> {
     asker.ask(ask).await?;
-    Ok(if listen(&mut asker).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let end = listen(&mut asker).await;
+    asker.done().await?;
+    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks for what programs read.

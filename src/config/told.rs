@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::domain::address::AddressError;
+use crate::domain::alarm::{MailboxError, WebAddressError};
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::guard::ReserveError;
 use crate::domain::id::{NameError, UuidError};
@@ -45,7 +46,7 @@ macro_rules! told_as_shown {
     )+};
 }
 
-told_as_shown!(AddressError, FingerprintError, NameError, ReserveError, UuidError, ZoneError);
+told_as_shown!(AddressError, FingerprintError, MailboxError, NameError, ReserveError, UuidError, WebAddressError, ZoneError);
 
 impl From<PatternError> for Told {
     fn from(error: PatternError) -> Self {

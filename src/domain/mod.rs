@@ -2,6 +2,8 @@
 //! argument. So every rule about which snapshot is taken, kept or removed can be shown with a table or a law.
 
 pub mod address;
+pub mod alarm;
+pub mod build;
 pub mod chain;
 pub mod event;
 pub mod finding;

@@ -29,7 +29,7 @@ async fn lab() -> Lab {
 }
 
 /// Runs the binary while the service goes on in this thread.
-async fn run(command: Command) -> OutputAssert {
+pub(crate) async fn run(command: Command) -> OutputAssert {
     tokio::task::spawn_blocking(move || command.assert()).await.unwrap()
 }
 
@@ -38,7 +38,7 @@ fn at(socket: &Path, width: u16, words: &str) -> Command {
     asking.args(words.split_whitespace()).args(["--config", "/nonexistent/xensnap.toml", "--socket"]).arg(socket)
 }
 
-async fn asked(lab: &Lab, width: u16, words: &str) -> OutputAssert {
+pub(crate) async fn asked(lab: &Lab, width: u16, words: &str) -> OutputAssert {
     run(at(&lab.folder.path().join(SOCKET), width, words)).await
 }
 

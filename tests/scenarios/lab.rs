@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::control::Listening;
-use xensnap::daemon::{Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
+use xensnap::daemon::{Alarms, Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
@@ -73,6 +73,7 @@ pub fn policy(id: &str, cron: &str, vms: &str, last: u32) -> Policy {
             description: "taken by xensnap for policy {policy}, run {run}".parse().unwrap(),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,
@@ -103,6 +104,8 @@ pub struct Lab {
     pub group: Option<String>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
+    /// Who is told of what goes wrong.
+    pub alarms: Option<Arc<Alarms>>,
     daemon: Option<Running>,
 }
 
@@ -159,6 +162,7 @@ impl Lab {
             every,
             group: None,
             export: None,
+            alarms: None,
             daemon: None,
         }
     }
@@ -190,6 +194,7 @@ impl Lab {
             policies: policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
             times,
             pace: self.pace,
+            alarms: self.alarms.clone(),
         }
     }
 

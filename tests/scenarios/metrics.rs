@@ -11,11 +11,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xensnap::daemon::{Door, DoorError, Exporter};
+use xensnap::daemon::{Alarms, Door, DoorError, Exporter};
 use xensnap::simulator::error::ApiError;
 use xensnap::simulator::faults::{Action, Plan, Rule};
 
+use super::alarms::told;
 use super::lab::{Lab, policy};
+use super::receiver::{Answer, Receiver};
 
 fn door() -> Door {
     Door { listen: "127.0.0.1:0".parse().unwrap(), token: None, tls: None }
@@ -47,12 +49,18 @@ fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
 
 /// A lab that offers figures, with series for so many VMs.
 async fn exporting(vms: usize, series: usize, door: Door) -> (Lab, SocketAddr) {
+    exporting_with(vms, series, door, None).await
+}
+
+/// The same for a service that tells of alarms.
+async fn exporting_with(vms: usize, series: usize, door: Door, alarms: Option<Alarms>) -> (Lab, SocketAddr) {
     let mut watching = policy("watching", "0 4 * * *", "*", 1);
     watching.observe = true;
     let mut lab = Lab::new(vms, vec![policy("nightly", "0 2 * * *", "*", 1), watching]).await;
     let exporter = Exporter::open(&door).await.unwrap();
     let address = exporter.address().unwrap();
     lab.export = Some((exporter, series));
+    lab.alarms = alarms.map(Arc::new);
     lab.start().await;
     (lab, address)
 }
@@ -100,6 +108,22 @@ async fn what_happened_and_what_is_can_be_read_by_prometheus() {
     assert!(of("xensnap_chain_depth_disks{").iter().sum::<f64>() >= 3.0, "{second}");
     lab.stop().await;
     assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn alarms_are_counted_by_severity_and_what_waits_to_be_told_by_channel() {
+    let receiver = Receiver::new(&[Answer::Status(500); 100]).await;
+    let (mut lab, address) = exporting_with(1, 1, door(), Some(told(&receiver))).await;
+    let full = ApiError::new("SR_BACKEND_FAILURE_44", ["", "There is insufficient space"]);
+    lab.simulation.set_faults(Plan::new(1).with(Rule::on("VM.snapshot", Action::Refuse(full))));
+    lab.until("2026-03-02T03:00:00Z").await;
+    receiver.has(2).await;
+    let page = page(address, "/metrics", "").await;
+    assert_eq!(value(&page, "xensnap_alarms_raised", &["severity=\"error\""]), 1.0);
+    assert_eq!(value(&page, "xensnap_alarm_messages_waiting", &["channel=\"chat\""]), 1.0);
+    assert!(value(&page, "xensnap_alarm_deliveries_total", &["channel=\"chat\"", "outcome=\"failed\""]) >= 1.0);
+    assert!(!page.contains("outcome=\"delivered\""), "{page}");
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -156,7 +180,8 @@ fn names(text: &str) -> BTreeSet<String> {
 
 /// The figures that there are, as series and as families.
 async fn offered() -> BTreeSet<String> {
-    let (mut lab, address) = exporting(1, 1, door()).await;
+    let receiver = Receiver::new(&[]).await;
+    let (mut lab, address) = exporting_with(1, 1, door(), Some(told(&receiver))).await;
     lab.until("2026-03-03T05:00:00Z").await;
     let page = page(address, "/metrics", "").await;
     lab.stop().await;

@@ -9,8 +9,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::super::Handle;
+use super::super::{Handle, Plan};
 use crate::domain::chain::Depths;
+use crate::domain::event::Severity;
 use crate::domain::policy::Policy;
 use crate::engine::chains;
 use crate::engine::selecting::{self, Chosen};
@@ -67,11 +68,29 @@ impl Gatherer {
             pools.push(scene);
         }
         Ok(Scene {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: self.handle.desk.build,
             history_bytes: self.handle.store.bytes(),
             running: self.handle.runs.len() as u64,
+            alarms: self.alarms(&plan).await?,
+            alarms_waiting: self.alarms_waiting(&plan).await?,
             pools,
         })
+    }
+
+    async fn alarms(&self, plan: &Plan) -> store::Result<Vec<(&'static str, u64)>> {
+        if plan.alarms.is_none() {
+            return Ok(Vec::new());
+        }
+        let raised = self.handle.store.raised_alarms().await?;
+        let count = |severity: &Severity| raised.iter().filter(|raised| raised.what.severity == *severity).count() as u64;
+        Ok(Severity::ALL.iter().filter(|severity| **severity >= Severity::Notice).map(|one| (one.as_str(), count(one))).collect())
+    }
+
+    async fn alarms_waiting(&self, plan: &Plan) -> store::Result<Vec<(String, u64)>> {
+        let Some(alarms) = &plan.alarms else { return Ok(Vec::new()) };
+        let waiting = self.handle.store.deliveries_by_channel().await?;
+        let count = |name: &str| waiting.iter().find(|(channel, _)| channel == name).map_or(0, |(_, count)| *count);
+        Ok(super::super::alarms::names(alarms, plan).into_iter().map(|name| (name.clone(), count(&name))).collect())
     }
 
     /// Which VMs each policy covers and how deep chains are, as of a minute ago at most.

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::shapes::PolicyName;
 use crate::daemon::Handle;
 use crate::daemon::reach::Phase;
+use crate::domain::alarm;
 use crate::domain::mark::Ownership;
 use crate::domain::policy::Policy;
 use crate::domain::selection::Judgement;
@@ -17,10 +18,6 @@ use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::view;
 use crate::store::{Origin, Page, RunFilter, SnapshotState, Store};
-
-/// A run needs time, and takes its VMs one after another: so much of the interval may pass beyond it, an hour at least.
-const ALLOWANCE: i32 = 4;
-const LEAST_ALLOWANCE: TimeDelta = TimeDelta::hours(1);
 
 /// So many runs are looked at for one that the schedule began: people may run a policy for some of its VMs.
 const RUNS: u32 = 20;
@@ -99,7 +96,8 @@ pub enum Rpo {
 pub struct Covered {
     /// The policy.
     pub policy: PolicyName,
-    /// How old the newest good snapshot may be, in seconds: the longest time between two of its slots, and time for the run.
+    /// How old the newest good snapshot may be, in seconds: what the policy says, or the longest time between two of its slots, and time
+    /// for the run.
     pub rpo_seconds: i64,
     /// Whether it is that young.
     pub rpo: Rpo,
@@ -253,27 +251,25 @@ fn newest(good: &HashMap<Key, Good>) -> HashMap<Uuid, &Good> {
 /// What a policy promises on a pool.
 struct Promise<'a> {
     policy: &'a Policy,
-    within: TimeDelta,
+    promise: alarm::Promise,
     /// The first snapshot cannot be expected before this.
     first: Option<DateTime<Utc>>,
 }
 
 impl<'a> Promise<'a> {
     fn of(policy: &'a Policy, counts_from: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let interval = policy.schedule.longest_interval(now).unwrap_or_default();
-        let allowance = (interval / ALLOWANCE).max(LEAST_ALLOWANCE);
-        let first = policy.schedule.next_open_after(counts_from.unwrap_or(now)).map(|first| first + allowance);
-        Self { policy, within: interval + allowance, first }
+        let promise = alarm::Promise::of(policy, now);
+        Self { policy, promise, first: promise.broken_from(policy, None, counts_from.unwrap_or(now)) }
     }
 
     fn about(&self, vm: Uuid, good: &HashMap<Key, Good>, now: DateTime<Utc>) -> Covered {
-        let newest = good.get(&(vm, self.policy.id.to_string())).cloned();
+        let (newest, within) = (good.get(&(vm, self.policy.id.to_string())).cloned(), self.promise.within);
         let rpo = match &newest {
-            Some(good) if now - good.taken_at <= self.within => Rpo::Kept,
+            Some(good) if now - good.taken_at <= within => Rpo::Kept,
             None if self.first.is_none_or(|first| now <= first) => Rpo::Pending,
             _ => Rpo::Broken,
         };
         let policy = PolicyName { id: self.policy.id.to_string(), name: self.policy.name.clone() };
-        Covered { policy, rpo_seconds: self.within.num_seconds(), rpo, newest }
+        Covered { policy, rpo_seconds: within.num_seconds(), rpo, newest }
     }
 }

@@ -79,6 +79,7 @@ fn policy(name: &str, vms: &str, kind: WantedKind, last: u32) -> Policy {
             description: "{policy}".parse().unwrap(),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,

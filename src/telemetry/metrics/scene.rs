@@ -8,19 +8,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
+use super::labels::{BuildInfo, Channel, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm, Weight};
+use crate::domain::build::Build;
 use crate::domain::chain::Depths;
-
-use super::labels::{Build, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm};
 
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scene {
-    /// The program's version.
-    pub version: String,
+    /// What the program is.
+    pub build: Build,
     /// Bytes of the history, its log included.
     pub history_bytes: u64,
     /// Runs at work.
     pub running: u64,
+    /// Alarms that are raised, by severity; nothing if nobody is told of any.
+    pub alarms: Vec<(&'static str, u64)>,
+    /// Messages about alarms that wait to be delivered, by channel.
+    pub alarms_waiting: Vec<(String, u64)>,
     /// Every configured pool.
     pub pools: Vec<PoolScene>,
 }
@@ -138,13 +142,18 @@ impl Shelf {
 impl Scene {
     pub(super) fn registry(&self) -> Registry {
         let mut shelf = Shelf(Registry::with_prefix("xensnap"));
-        shelf.gauges("build_info", "Always 1", [(Build { version: self.version.clone() }, 1)]);
+        let build = BuildInfo { version: self.build.version, revision: self.build.revision };
+        shelf.gauges("build_info", "Always 1", [(build, 1)]);
         shelf.gauges(
             "history_bytes",
             "Bytes of the history, its log included",
             [(Vec::<(String, String)>::new(), whole(self.history_bytes))],
         );
         shelf.gauges("runs_at_work", "Runs that work now", [(Vec::<(String, String)>::new(), whole(self.running))]);
+        let alarms = self.alarms.iter().map(|(severity, count)| (Weight { severity: (*severity).to_owned() }, whole(*count)));
+        shelf.gauges("alarms_raised", "Alarms that are raised, by severity", alarms);
+        let waiting = self.alarms_waiting.iter().map(|(channel, count)| (Channel { channel: channel.clone() }, whole(*count)));
+        shelf.gauges("alarm_messages_waiting", "Messages about alarms that wait to be delivered", waiting);
         self.pools(&mut shelf);
         self.policies(&mut shelf);
         self.vms(&mut shelf);
