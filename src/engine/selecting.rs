@@ -25,15 +25,14 @@ pub struct Choice {
     pub unmatched: Vec<Unmatched>,
 }
 
-/// The VMs of each of these policies, by name. The pool is looked at once for all of them.
-pub fn all(site: &Site, policies: &[&Policy]) -> Vec<Vec<Chosen>> {
+/// Shows each policy with each VM that it covers, policy by policy, the VMs by name. The pool is looked at once for all of them, and
+/// nothing is kept: a thousand policies over five thousand VMs are five million pairs.
+pub fn each(site: &Site, policies: &[&Policy], mut show: impl FnMut(&Policy, &VmView<'_>)) {
     let tables = site.inventory.read();
     let all: Vec<VmView<'_>> = view::vms(&tables, (site.uuid, site.name())).into_iter().map(|(_, view)| view).collect();
-    let of = |policy: &&Policy| {
-        let selected = all.iter().filter(|vm| matches!(policy.selection.judge(vm), Judgement::In(_)));
-        selected.map(|vm| Chosen { uuid: vm.uuid.0, name: vm.name.to_owned() }).collect()
-    };
-    policies.iter().map(of).collect()
+    for policy in policies {
+        all.iter().filter(|vm| matches!(policy.selection.judge(vm), Judgement::In(_))).for_each(|vm| show(policy, vm));
+    }
 }
 
 /// Chooses. `only` narrows to VMs that a person named; they must be selected all the same.

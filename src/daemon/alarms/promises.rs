@@ -50,14 +50,13 @@ async fn see(handle: &Handle, plan: &Plan, site: &SharedSite, now: DateTime<Utc>
         gone.insert((covering.policy, covering.vm), covering.vm_name);
     }
     let mut more = Vec::new();
-    for (policy, vms) in policies.iter().zip(selecting::all(site, &policies)) {
-        for vm in vms {
-            let known = gone.remove(&(policy.id.to_string(), vm.uuid));
-            if known.as_ref() != Some(&vm.name) {
-                more.push(Covering { policy: policy.id.to_string(), vm: vm.uuid, vm_name: vm.name, since: now });
-            }
+    selecting::each(site, &policies, |policy, vm| {
+        let known = gone.remove(&(policy.id.to_string(), vm.uuid.0));
+        if known.as_deref() != Some(vm.name) {
+            let (policy, vm_name) = (policy.id.to_string(), vm.name.to_owned());
+            more.push(Covering { policy, vm: vm.uuid.0, vm_name, since: now });
         }
-    }
+    });
     if !more.is_empty() || !gone.is_empty() {
         handle.store.change_coverings(site.uuid.0, more, gone.into_keys().collect(), now).await?;
     }

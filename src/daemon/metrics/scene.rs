@@ -14,7 +14,7 @@ use crate::domain::chain::Depths;
 use crate::domain::event::Severity;
 use crate::domain::policy::Policy;
 use crate::engine::chains;
-use crate::engine::selecting::{self, Chosen};
+use crate::engine::selecting;
 use crate::engine::site::{SharedSite, Site};
 use crate::store;
 use crate::telemetry::metrics::{Calls, PolicyScene, PoolScene, Scene, SrScene, VmScene};
@@ -24,11 +24,20 @@ use crate::xenapi::records::Sr;
 /// What is costly is gathered again after this, in time of the clock.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// The VMs of a policy.
+#[derive(Default)]
+struct Covered {
+    /// How many.
+    count: usize,
+    /// Those that get a series, by name: there is room for so many in all.
+    shown: Vec<(Uuid, String)>,
+}
+
 /// What is costly, as of a minute ago at most.
 #[derive(Default)]
 struct Costly {
     /// VMs, by pool and policy.
-    covered: HashMap<(Uuid, String), Vec<Chosen>>,
+    covered: HashMap<Uuid, HashMap<String, Covered>>,
     /// How deep the chains of disks are, by pool and SR.
     depths: HashMap<(Uuid, Uuid), Depths>,
     /// The pools that were looked at.
@@ -109,9 +118,18 @@ impl Gatherer {
             let pool = site.uuid.0;
             costly.pools.push(pool);
             let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
-            for (policy, vms) in policies.iter().zip(selecting::all(site, &policies)) {
-                costly.covered.insert((pool, policy.id.to_string()), vms);
-            }
+            let mut room = self.handle.vm_series;
+            let all = costly.covered.entry(pool).or_default();
+            all.extend(policies.iter().map(|policy| (policy.id.to_string(), Covered::default())));
+            selecting::each(site, &policies, |policy, vm| {
+                let Some(covered) = all.get_mut(policy.id.as_str()) else { return };
+                covered.count += 1;
+                // Nobody promised anything yet to VMs that a policy only looks at.
+                if room > 0 && !policy.observe {
+                    room -= 1;
+                    covered.shown.push((vm.uuid.0, vm.name.to_owned()));
+                }
+            });
             tokio::task::yield_now().await;
             costly.depths.extend(depths(site).into_iter().map(|(sr, depths)| ((pool, sr), depths)));
             tokio::task::yield_now().await;
@@ -154,22 +172,19 @@ impl Gatherer {
         (scene.removals_open, scene.orphans) = (figures.open_removals, figures.orphans);
         let newest: HashMap<(Uuid, &str), DateTime<Utc>> =
             figures.newest.iter().map(|(vm, policy, at)| ((*vm, policy.as_str()), *at)).collect();
-        let mut room = self.handle.vm_series;
         for policy in &mut scene.policies {
             let of_policy = figures.held.iter().filter(|(id, ..)| *id == policy.id);
             policy.snapshots = of_policy.map(|(_, state, number)| (state.as_str(), *number)).collect();
-            let vms = costly.covered.get(&(site.uuid.0, policy.id.clone())).map(Vec::as_slice).unwrap_or_default();
-            policy.vms = vms.len() as u64;
-            // Nobody promised them anything yet.
-            let promised = if policy.observes { 0 } else { vms.len() };
-            let shown = room.min(promised);
-            room -= shown;
-            scene.vms_left_out += (promised - shown) as u64;
-            let series = vms.iter().take(shown).map(|vm| VmScene {
-                uuid: vm.uuid,
-                name: vm.name.clone(),
+            let covered = costly.covered.get(&site.uuid.0).and_then(|all| all.get(policy.id.as_str()));
+            let Some(covered) = covered else { continue };
+            policy.vms = covered.count as u64;
+            let promised = if policy.observes { 0 } else { covered.count };
+            scene.vms_left_out += promised.saturating_sub(covered.shown.len()) as u64;
+            let series = covered.shown.iter().take(promised).map(|(uuid, name)| VmScene {
+                uuid: *uuid,
+                name: name.clone(),
                 policy: policy.id.clone(),
-                newest: newest.get(&(vm.uuid, policy.id.as_str())).copied(),
+                newest: newest.get(&(*uuid, policy.id.as_str())).copied(),
             });
             scene.vms.extend(series);
         }
