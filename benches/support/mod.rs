@@ -138,6 +138,7 @@ pub fn policy(id: &str, cron: &str, field: Field, vms: &str, last: u32) -> Polic
             on_policy_removed: Afterwards::Keep,
         },
         limits: PolicyLimits::default(),
+        guards: xensnap::domain::guard::Guards::default(),
     }
 }
 

@@ -131,6 +131,7 @@ fn parts(old: &CheckedPolicy, new: &CheckedPolicy) -> Vec<&'static str> {
         ("rpo", from.rpo != to.rpo),
         ("retention", from.retention != to.retention),
         ("limits", from.limits != to.limits),
+        ("guards", from.guards != to.guards),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::domain::address::AddressError;
 use crate::domain::alarm::{MailboxError, WebAddressError};
 use crate::domain::fingerprint::FingerprintError;
+use crate::domain::guard::ReserveError;
 use crate::domain::id::{NameError, UuidError};
 use crate::domain::naming::TemplateError;
 use crate::domain::schedule::ExpressionError;
@@ -45,7 +46,7 @@ macro_rules! told_as_shown {
     )+};
 }
 
-told_as_shown!(AddressError, FingerprintError, MailboxError, NameError, UuidError, WebAddressError, ZoneError);
+told_as_shown!(AddressError, FingerprintError, MailboxError, NameError, ReserveError, UuidError, WebAddressError, ZoneError);
 
 impl From<PatternError> for Told {
     fn from(error: PatternError) -> Self {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use super::CheckedPolicy;
+use crate::domain::guard::Guards;
 use crate::domain::policy::{
     Afterwards, Fallback, Hook, Limits, OnFailure, Phase, Policy, Retention, SnapshotSettings, WantedKind,
 };
@@ -37,6 +38,7 @@ struct Written {
     retention: Table,
     #[serde(skip_serializing_if = "Table::is_empty")]
     limits: Table,
+    guards: Table,
 }
 
 /// The text of a file that has this policy and nothing else.
@@ -59,6 +61,7 @@ pub(super) fn text(checked: &CheckedPolicy) -> Result<String, toml::ser::Error> 
         rpo: policy.rpo.map(|rpo| rpo.to_string()),
         retention: retention(&policy.retention),
         limits: limits(policy),
+        guards: guards(&policy.guards),
     };
     toml::to_string(&File { policy: [written] })
 }
@@ -188,4 +191,11 @@ fn limits(policy: &Policy) -> Table {
     let Limits { per_sr, per_host, per_pool } = policy.limits;
     let all = [("per_sr", per_sr), ("per_host", per_host), ("per_pool", per_pool)];
     all.into_iter().filter_map(|(key, limit)| Some((key.to_owned(), i64::from(limit?.get()).into()))).collect()
+}
+
+fn guards(guards: &Guards) -> Table {
+    let mut table = Table::new();
+    put(&mut table, "space_reserve", guards.space_reserve.to_string());
+    put(&mut table, "on_low_space", guards.on_low_space.word());
+    table
 }

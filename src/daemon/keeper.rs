@@ -172,6 +172,7 @@ impl Keeper {
             wishes: Arc::clone(&self.wishes),
             metrics: self.metrics.clone(),
             said: std::sync::Mutex::default(),
+            promises: crate::engine::guards::Promises::default(),
         }
     }
 

@@ -138,6 +138,8 @@ kinds! {
         SnapshotTaken = "snapshot-taken", Info, "6523302916d84223838b692bc45555e7",
         /// A snapshot of another kind than asked for is taken.
         AnotherKind = "another-kind", Warning, "c27b16d37fa549c4899eca7d0b483ba5",
+        /// A snapshot goes into what was to stay free on a storage repository.
+        LowSpace = "low-space", Warning, "15d88fbb9f404ccd83f3e154a122514b",
         /// A VM got no snapshot.
         JobFailed = "failed", Error, "474c2f574e214158851af423808ce4e1",
         /// A VM was left out of a run.

@@ -8,6 +8,7 @@ pub mod chain;
 pub mod event;
 pub mod finding;
 pub mod fingerprint;
+pub mod guard;
 pub mod id;
 pub mod mark;
 pub mod naming;

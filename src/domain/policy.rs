@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+use super::guard::Guards;
 use super::id::PolicyId;
 use super::naming::Template;
 use super::retention::{Order, Rules, RulesError};
@@ -44,6 +45,8 @@ pub struct Policy {
     pub retention: Retention,
     /// How much of it works at once.
     pub limits: Limits,
+    /// What is looked at before a snapshot is begun.
+    pub guards: Guards,
 }
 
 /// From 0 to 100; higher goes first.
@@ -256,6 +259,7 @@ impl Policy {
                 on_policy_removed: Afterwards::Keep,
             },
             limits: Limits::default(),
+            guards: Guards::default(),
         }
     }
 
@@ -338,6 +342,7 @@ mod tests {
                 on_policy_removed: Afterwards::Keep,
             },
             limits: Limits::default(),
+            guards: Guards::default(),
         }
     }
 

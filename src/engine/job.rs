@@ -8,9 +8,12 @@ use super::around::Around;
 use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, kind_row, policy_id};
 use super::error::{Effect, Result, Setback};
+use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
 use super::{leftover, marking, prune, resolve, view};
+use crate::domain::guard::OnLowSpace;
+use crate::domain::guard::space::Shortage;
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
 use crate::domain::pause::Work;
@@ -45,13 +48,25 @@ pub async fn settle(worker: &mut Worker, errand: &Errand, mut job: Job) -> Resul
             JobState::Queued => queued(worker, errand, &job).await?,
             JobState::Intent | JobState::Calling => doubt(worker, errand, &job).await?,
             JobState::Taken => mark(worker, errand, &job).await?,
-            _ => return Ok(Settled::Yes),
+            _ => {
+                errand.site.promises.ended(holder(errand, &job), has_snapshot(&job));
+                return Ok(Settled::Yes);
+            }
         };
         if let Step::Stopped = step {
             return Ok(Settled::Stopped);
         }
         job = errand.site.store.job(job.id).await?;
     }
+}
+
+/// Whose promise of space the job's is.
+fn holder(errand: &Errand, job: &Job) -> Holder {
+    Holder { run: errand.run.id.0, vm: job.vm_uuid }
+}
+
+fn has_snapshot(job: &Job) -> bool {
+    matches!(job.state, JobState::Marked | JobState::Durable | JobState::Pruned | JobState::Done)
 }
 
 /// Waits for the job's time, makes sure that a snapshot can be taken, and takes it.
@@ -68,19 +83,33 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
         return Ok(if errand.wait_with(worker, job, at).await { Step::Again } else { Step::Stopped });
     }
     match ready(errand, job) {
-        Ready::Yes { target, request, note } => {
-            if let Some(note) = note {
-                errand.site.note_of_job(job, EventKind::AnotherKind, &Cause::new("another-kind", note)).await?;
+        Ready::Yes { target, request, notes } => {
+            for (kind, cause) in notes {
+                errand.site.note_of_job(job, kind, &cause).await?;
             }
             begin(worker, errand, job, target, request).await
         }
-        Ready::Later(cause) => {
-            let next = errand.site.now() + errand.site.pace.pause(1 + postponed(job));
-            errand.site.store.postpone_job(job.id, next, cause, errand.site.now()).await?;
-            Ok(Step::Again)
-        }
+        Ready::Low(shortage) => low(worker, errand, job, &shortage).await,
+        Ready::Later(cause) => postpone(errand, job, cause).await,
         Ready::No(state, cause) => end(errand, job, state, cause).await,
     }
+}
+
+async fn postpone(errand: &Errand, job: &Job, cause: Cause) -> Result<Step> {
+    let next = errand.site.now() + errand.site.pace.pause(1 + postponed(job));
+    errand.site.store.postpone_job(job.id, next, cause, errand.site.now()).await?;
+    Ok(Step::Again)
+}
+
+/// The snapshot would go into what is to stay free. What was removed becomes free once the storage has coalesced, which is waited for.
+async fn low(worker: &mut Worker, errand: &Errand, job: &Job, shortage: &Shortage) -> Result<Step> {
+    let cause = guards::low_space(shortage);
+    if errand.policy.guards.on_low_space != OnLowSpace::PruneFirst {
+        return end(errand, job, JobState::Failed, cause).await;
+    }
+    let (run, when) = (Some(errand.run.id), prune::When::Ahead(job.due_at));
+    let pruned = prune::prune(worker, &errand.site, &errand.policy, run, job.vm_uuid, when).await?;
+    if pruned.removed > 0 { Ok(Step::Again) } else { postpone(errand, job, cause).await }
 }
 
 /// So often, roughly, a job was put off: the longer it waits, the longer its pauses.
@@ -93,9 +122,11 @@ enum Ready {
     Yes {
         target: Target,
         request: Request,
-        /// Why it is not the kind that was asked for.
-        note: Option<String>,
+        /// What is to be said of it: that it is not the kind that was asked for, or that there is little space.
+        notes: Vec<(EventKind, Cause)>,
     },
+    /// There is too little space.
+    Low(Shortage),
     Later(Cause),
     No(JobState, Cause),
 }
@@ -121,9 +152,18 @@ fn ready(errand: &Errand, job: &Job) -> Ready {
     if let Some(paused) = paused(errand, job, &srs, host) {
         return Ready::No(JobState::Skipped, Cause::new("paused", paused));
     }
+    let mut notes: Vec<_> = note.into_iter().map(|note| (EventKind::AnotherKind, Cause::new("another-kind", note))).collect();
+    let planned = Planned { tables: &tables, vm: &vm, condition: &condition, left_out: &left_out, kind };
+    match guards::space(&errand.site.promises, holder(errand, job), &planned, &errand.policy.guards) {
+        Ok(()) => {}
+        Err(shortage) if errand.policy.guards.on_low_space == OnLowSpace::GoAhead => {
+            notes.push((EventKind::LowSpace, guards::low_space(&shortage)));
+        }
+        Err(shortage) => return Ready::Low(shortage),
+    }
     let request =
         Request { policy: errand.policy.id.clone(), priority: errand.policy.priority, srs, host, own: errand.policy.limits };
-    Ready::Yes { target: Target { vm, kind, left_out }, request, note }
+    Ready::Yes { target: Target { vm, kind, left_out }, request, notes }
 }
 
 /// The pause that keeps the job from being begun.

@@ -15,6 +15,7 @@
 //! | `run`, `errand`, `selecting` | a run from its slot to its end; what its jobs share; which VMs it is for |
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
+//! | `guards` | what is looked at before a job begins: space |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
@@ -31,6 +32,7 @@ pub mod chains;
 pub mod checkup;
 pub mod errand;
 pub mod error;
+pub mod guards;
 pub mod holdings;
 pub mod hooks;
 pub mod job;

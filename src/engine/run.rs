@@ -14,6 +14,7 @@ use super::around;
 use super::barrier::BarrierError;
 use super::errand::{Errand, kind_row};
 use super::error::Result;
+use super::guards::{self, Promises};
 use super::job::{self, Settled};
 use super::leftover;
 use super::members;
@@ -120,12 +121,15 @@ fn new_job(errand: &Errand, vm: selecting::Chosen, now: DateTime<Utc>) -> NewJob
 
 /// Only looks: what would be taken and removed is written down.
 async fn observe(errand: &Errand, jobs: Vec<Job>) -> Result<Vec<Job>> {
+    let together = Promises::default();
     for job in &jobs {
         let verdicts = prune::decide(&errand.site, &errand.policy, job.vm_uuid, When::Ahead(errand.run.due_at)).await?;
         let gone: Vec<String> =
             verdicts.removals().iter().map(|(held, reason)| format!("{} ({reason})", held.mark.snapshot)).collect();
         let text = if gone.is_empty() { "would remove nothing".to_owned() } else { format!("would remove {}", gone.join(", ")) };
-        let cause = Cause::new("observed", format!("would take a {} snapshot; {text}", job.kind.as_str()));
+        let outlook = guards::outlook(&errand.site, &errand.policy, job.vm_uuid, &together);
+        let outlook: String = outlook.iter().map(|line| format!("; {line}")).collect();
+        let cause = Cause::new("observed", format!("would take a {} snapshot; {text}{outlook}", job.kind.as_str()));
         errand.site.store.end_job(job.id, JobState::Observed, Some(cause), errand.site.now()).await?;
     }
     Ok(errand.site.store.jobs_of(errand.run.id).await?)
@@ -290,6 +294,7 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
         cause = Some(failed);
     }
     let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
+    errand.site.promises.run_ended(run.id.0);
     errand.site.wishes.settled(store, run.id).await?;
     count(errand, &run, &jobs);
     say(errand, &run);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::admission::Admission;
 use super::barrier::Barrier;
+use super::guards::Promises;
 use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
@@ -100,6 +101,8 @@ pub struct Site {
     pub compared: watch::Sender<Option<Incarnation>>,
     /// What people want of the work: pauses, cancellations.
     pub wishes: Arc<Wishes>,
+    /// What storage was promised to snapshots under way.
+    pub promises: Promises,
     /// What is counted.
     pub metrics: Metrics,
     /// What was said of each policy's selection, so that it is said again only when it changes.

@@ -228,6 +228,7 @@ fn with(before: &str, lines: &str) -> String {
         // Something must be kept, whatever the other rules are.
         ("[policy.retention]", "within = \"1d\"\n"),
         ("[policy.snapshot]", ""),
+        ("[policy.guards]", ""),
     ];
     let shown = own.map(|(block, keys)| format!("{block}\n{keys}{}", if block == header { lines } else { "" }));
     shown.concat()

@@ -111,6 +111,9 @@ on_policy_removed = "remove after 1d12h"
 per_sr = 1
 per_host = 2
 per_pool = 3
+[policy.guards]
+space_reserve = "50GiB"
+on_low_space = "prune-first"
 "#;
     again(&policy(text));
 }

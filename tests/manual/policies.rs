@@ -100,6 +100,10 @@ on_vm_deleted = "keep"
 order = "snapshot-first"
 weekly = 4
 
+[policy.guards]
+on_low_space = "skip"
+space_reserve = "10%"
+
 "##]]
     );
 }

@@ -81,6 +81,7 @@ pub fn policy(id: &str, cron: &str, vms: &str, last: u32) -> Policy {
             on_policy_removed: Afterwards::Keep,
         },
         limits: PolicyLimits::default(),
+        guards: xensnap::domain::guard::Guards::default(),
     }
 }
 

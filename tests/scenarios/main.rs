@@ -8,6 +8,7 @@ mod crash;
 mod foreign;
 mod forgetting;
 mod frugal;
+mod guards;
 mod journal;
 mod lab;
 mod leftovers;

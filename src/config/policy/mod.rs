@@ -1,6 +1,7 @@
 //! One policy, from its table to the value of the domain. A template is read the same way, except that nothing is missing in it:
 //! so a mistake in a template is told even if nobody inherits it.
 
+mod guards;
 mod hooks;
 mod retention;
 mod schedule;
@@ -76,6 +77,7 @@ fn parts(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Fi
     let rpo = rpo(&mut fields, findings);
     let retention = retention::retention(&mut fields, extent, findings);
     let limits = limits(&mut fields, around, findings);
+    let guards = guards::guards(&mut fields, findings);
     fields.finish(findings);
     let (name, id, id_place) = identity?;
     let policy = Policy {
@@ -91,6 +93,7 @@ fn parts(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Fi
         rpo,
         retention: retention?,
         limits,
+        guards,
     };
     Some(ReadPolicy { policy, place: table.place, name: name.place, id: id_place, pools })
 }

@@ -50,6 +50,7 @@ const SHARED: &[Key] = &[
     ),
     needed("retention", Shape::Table(&RETENTION), "What is kept."),
     may("limits", Shape::Table(&LIMITS), "", "How much of it works at once."),
+    may("guards", Shape::Table(&GUARDS), "", "What is looked at before a snapshot is begun."),
 ];
 
 static SCHEDULE: Block = block(
@@ -231,5 +232,20 @@ static LIMITS: Block = block(
         may("per_sr", Shape::Number(1, 1000), "", "Storage operations on one SR."),
         may("per_host", Shape::Number(1, 1000), "", "Jobs of VMs on one host."),
         may("per_pool", Shape::Number(1, 1000), "", "Jobs in one pool."),
+    ]],
+);
+
+static GUARDS: Block = block(
+    "policy.guards",
+    "What is looked at before a snapshot is begun, by what the pool shows: nothing is tried to see what comes of it.",
+    &[&[
+        may("space_reserve", Shape::Text, "\"10%\"", "What stays free on each SR: a share (\"10%\"), or bytes (\"50GiB\")."),
+        may(
+            "on_low_space",
+            Shape::Choice(&["skip", "prune-first", "go-ahead"]),
+            "\"skip\"",
+            "Where a snapshot would go into the reserve: the VM's job fails with the reason; or what retention gives up is removed before, \
+             and the job waits in its window for the space; or it is taken all the same, and the history says so.",
+        ),
     ]],
 );

@@ -1,6 +1,8 @@
 //! Why things are as they are: which policies cover a VM and which do not, and what each of its snapshots is, why it stays, and when it
 //! will go. The same functions that decide are asked, so that an explanation cannot differ from what is done.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::super::Handle;
@@ -10,6 +12,7 @@ use crate::domain::policy::Policy;
 use crate::domain::retention::{Verdict, forecast};
 use crate::domain::selection::{Judgement, Out, VmView};
 use crate::engine::error::Result;
+use crate::engine::guards::{self, Promises};
 use crate::engine::prune::{self, When};
 use crate::engine::site::SharedSite;
 use crate::engine::view;
@@ -68,10 +71,16 @@ async fn explain_vm(handle: &Handle, site: &SharedSite, vm: Uuid, reply: &mut Re
         };
         reply.say(format!("VM {} ({vm}), pool {}", view.name, site.name()));
         let applying = plan.policies.iter().filter(|assigned| assigned.applies_to(site.name()));
-        applying.map(|assigned| (assigned.policy.clone(), why(&assigned.policy, view))).collect::<Vec<_>>()
+        let covered = |policy: &Policy| matches!(policy.selection.judge(view), Judgement::In(_));
+        let judged = |policy: &Arc<Policy>| (Arc::clone(policy), covered(policy), why(policy, view));
+        applying.map(|assigned| judged(&assigned.policy)).collect::<Vec<_>>()
     };
-    for (policy, lines) in judged {
+    for (policy, covered, lines) in judged {
         lines.into_iter().for_each(|line| reply.say(line));
+        if covered {
+            let lines = guards::outlook(site, &policy, vm, &Promises::default());
+            lines.into_iter().for_each(|line| reply.say(format!("    now: {line}")));
+        }
         explain_held(site, &policy, vm, None, reply).await?;
     }
     Ok(())

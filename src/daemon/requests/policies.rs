@@ -10,6 +10,7 @@ use crate::domain::id::PolicyId;
 use crate::domain::nearest::nearest_few;
 use crate::domain::pause;
 use crate::engine::error::Result;
+use crate::engine::guards::{self, Promises};
 use crate::engine::prune::{self, Pruned, When};
 use crate::engine::selecting;
 use crate::engine::site::SharedSite;
@@ -137,10 +138,14 @@ async fn preview(site: &SharedSite, assigned: &Assigned, vms: &[Uuid], only_prun
         reply.say(format!("{}: would take {} snapshots ({})", site.name(), chosen.vms.len(), policy.snapshot.kind.kind()));
         (When::Ahead(site.now()), chosen.vms.into_iter().map(|vm| (vm.uuid, vm.name)).collect())
     };
+    let together = Promises::default();
     for (vm, name) in subjects {
         let verdicts = prune::decide(site, policy, vm, when).await?;
         let (kept, gone) = prune::counts(&verdicts.plan);
         reply.say(format!("  {name}: keeps {kept}, removes {gone}"));
+        if !only_prune {
+            guards::outlook(site, policy, vm, &together).into_iter().for_each(|line| reply.say(format!("    {line}")));
+        }
         for (held, why) in verdicts.removals() {
             let due = policy.schedule.zone().civil(held.mark.due_at).format("%Y-%m-%d %H:%M");
             reply.say(format!("    removes {} of {due}: {why}", held.mark.snapshot));

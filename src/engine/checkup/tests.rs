@@ -87,6 +87,7 @@ fn policy(name: &str, vms: &str, kind: WantedKind, last: u32) -> Policy {
             on_policy_removed: Afterwards::Keep,
         },
         limits: Limits::default(),
+        guards: crate::domain::guard::Guards::default(),
     }
 }
 

@@ -39,6 +39,7 @@ fn policy(id: &str) -> Policy {
             on_policy_removed: Afterwards::Keep,
         },
         limits: Limits::default(),
+        guards: crate::domain::guard::Guards::default(),
     }
 }
 
