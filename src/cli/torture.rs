@@ -29,6 +29,9 @@ pub struct Args {
     /// Play this seed alone
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+    /// How many days of each seed things go wrong; a healthy one follows
+    #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=365))]
+    days: u32,
     /// Play this plan alone, as a campaign left it behind
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from", "seed"])]
     plan: Option<PathBuf>,
@@ -51,7 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.folder.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("xensnap-torture-{}", std::process::id())));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let folder = folder.canonicalize().context("the folder is gone again")?;
-    let campaign = Campaign { program, folder, keep: args.keep };
+    let campaign = Campaign { program, folder, days: args.days, keep: args.keep };
     if let Some(file) = &args.plan {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let plan = Plan::parse(&text).with_context(|| file.display().to_string())?;
@@ -69,6 +72,7 @@ fn code(clean: bool) -> ExitCode {
 struct Campaign {
     program: PathBuf,
     folder: PathBuf,
+    days: u32,
     keep: bool,
 }
 
@@ -77,7 +81,7 @@ impl Campaign {
     async fn all(&self, seeds: std::ops::Range<u64>, every_kind: bool) -> anyhow::Result<bool> {
         let (mut tally, mut failed, began) = (Tally::default(), Vec::new(), Instant::now());
         for seed in seeds.clone() {
-            let outcome = self.one(&Plan::draw(seed), true).await?;
+            let outcome = self.one(&Plan::draw(seed, self.days), true).await?;
             tally.add(&outcome.tally);
             failed.extend((!outcome.violations.is_empty()).then_some(seed));
         }

@@ -176,19 +176,19 @@ mod tests {
 
     #[test]
     fn a_plan_is_read_as_it_was_written() {
-        let plan = Plan::draw(11);
+        let plan = Plan::draw(11, 14);
         assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
     }
 
     #[test]
     fn the_same_seed_draws_the_same_plan_and_another_one_another() {
-        assert_eq!(Plan::draw(3), Plan::draw(3));
-        assert_ne!(Plan::draw(3).steps, Plan::draw(4).steps);
+        assert_eq!(Plan::draw(3, 14), Plan::draw(3, 14));
+        assert_ne!(Plan::draw(3, 14).steps, Plan::draw(4, 14).steps);
     }
 
     #[test]
     fn a_few_seeds_have_every_kind_of_fault() {
-        let kinds: BTreeSet<Fault> = (0..20).flat_map(|seed| Plan::draw(seed).kinds()).collect();
+        let kinds: BTreeSet<Fault> = (0..20).flat_map(|seed| Plan::draw(seed, 14).kinds()).collect();
         assert_eq!(kinds.len(), Fault::ALL.len(), "{kinds:?}");
     }
 }

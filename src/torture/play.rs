@@ -19,8 +19,8 @@ use crate::clock::{Clock as _, HandClock, Leader};
 use crate::simulator::faults::{Action, Plan as FaultPlan, Rule};
 
 /// How long the pool is healthy before everything is looked at. A server sweeps up after a day what a killed client left.
-const HEALTHY: Duration = Duration::from_secs(3 * 86_400);
-/// How long a disk or an SR stays full.
+const HEALTHY: Duration = Duration::from_secs(30 * 3600);
+/// How long a disk or an SR stays full, and a call that never ends stays alone before a person restarts the server.
 const FULL: Duration = Duration::from_secs(4 * 3600);
 /// How long the service has to stop.
 const STOPS: u64 = 1800;
@@ -62,6 +62,7 @@ enum Later {
     Start,
     EmptySrs,
     WriteAgain,
+    RestartServer,
 }
 
 struct Play<'a> {
@@ -79,6 +80,8 @@ struct Play<'a> {
     deaths: Vec<String>,
     began: DateTime<Utc>,
     full_disk: bool,
+    /// Until then it may end by itself, because it could not write.
+    forgiven: Duration,
 }
 
 /// Plays a plan with this program as the service, in a folder that is empty.
@@ -105,6 +108,7 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
         deaths: Vec::new(),
         began,
         full_disk: false,
+        forgiven: Duration::ZERO,
     };
     play.run().await
 }
@@ -191,8 +195,8 @@ impl Play<'_> {
         let ended =
             self.service.ended(&mut self.leader).map_err(|error| Trouble::Service(self.folder.join(stage::JOURNAL), error))?;
         if let Some(status) = ended {
-            // Without a disk to write to it may give up; it is started again as its unit says.
-            if !self.full_disk {
+            // Without a disk to write to it may give up, and what runs keeps it from ending for a while; its unit starts it again.
+            if self.leader.clock().elapsed() > self.forgiven {
                 self.deaths.push(format!("{}: it ended by itself: {status}", self.leader.clock().now()));
             }
             self.later(Duration::from_secs(60), Later::Start);
@@ -210,6 +214,7 @@ impl Play<'_> {
             Later::Start if !self.service.is_alive() => self.start().await?,
             Later::Start => {}
             Later::EmptySrs => self.empty_srs(),
+            Later::RestartServer => self.restart_server().await?,
             Later::WriteAgain => {
                 self.full_disk = false;
                 self.service.may_write(true);
@@ -258,6 +263,9 @@ impl Play<'_> {
         if step.fault == Fault::FullSr {
             self.later(FULL, Later::EmptySrs);
         }
+        if step.fault == Fault::Stuck {
+            self.later(FULL, Later::RestartServer);
+        }
     }
 
     /// In the midst of what it does when time has passed to its next sleeper.
@@ -273,6 +281,7 @@ impl Play<'_> {
 
     fn fill_disk(&mut self) {
         self.full_disk = true;
+        self.forgiven = self.leader.clock().elapsed() + FULL;
         self.service.may_write(false);
         self.later(FULL / 2, Later::WriteAgain);
         self.tally.fired(Fault::FullDisk, u64::from(self.service.is_alive()));
@@ -307,6 +316,10 @@ impl Play<'_> {
         }
     }
 
+    async fn restart_server(&self) -> Result<(), Trouble> {
+        self.stage.simulation.restart().await.map_err(|error| Trouble::Stage(self.folder.to_owned(), error))
+    }
+
     /// Nothing goes wrong any more: what hangs is cleared as a person would, by a restart of the server.
     async fn heal(&mut self) -> Result<(), Trouble> {
         for (name, step, _) in std::mem::take(&mut self.armed) {
@@ -326,7 +339,7 @@ impl Play<'_> {
         simulation.faults().add(Rule::on("*", Action::Skew(-wrong)).times(1));
         let stuck = [Fault::Stuck, Fault::Slow, Fault::Hung, Fault::Mute];
         if self.plan.kinds().iter().any(|kind| stuck.contains(kind)) {
-            simulation.restart().await.map_err(|error| Trouble::Stage(self.folder.to_owned(), error))?;
+            self.restart_server().await?;
         }
         self.full_disk = false;
         self.service.may_write(true);

@@ -44,7 +44,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_steps_that_it_takes_are_left() {
-        let plan = Plan::draw(5);
+        let plan = Plan::draw(5, 14);
         let (one, other) = (plan.steps[3].clone(), plan.steps[plan.steps.len() - 5].clone());
         let fails = async |plan: &Plan| plan.steps.contains(&one) && plan.steps.contains(&other);
         let short = shrink(&plan, fails).await;
@@ -54,8 +54,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_plan_that_fails_without_any_fault_ends_up_empty() {
-        let short = shrink(&Plan::draw(5), async |_: &Plan| true).await;
-        assert!(short.steps.is_empty() && short.days == 1 && !Plan::draw(5).kinds().is_empty());
+        let short = shrink(&Plan::draw(5, 14), async |_: &Plan| true).await;
+        assert!(short.steps.is_empty() && short.days == 1 && !Plan::draw(5, 14).kinds().is_empty());
         assert!(Fault::ALL.len() > 20);
     }
 }

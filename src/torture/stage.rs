@@ -59,7 +59,7 @@ pub(super) fn beginning(seed: u64) -> DateTime<Utc> {
 /// When no port is free or the folder cannot be written.
 pub(super) async fn set(seed: u64, clock: &HandClock, folder: &Path) -> io::Result<Stage> {
     let mut dice = Dice::new(seed);
-    let (hosts, vms) = (2 + dice.below(2) as usize, 4 + dice.below(4) as usize);
+    let (hosts, vms) = (2 + dice.below(2) as usize, 3 + dice.below(3) as usize);
     let recipe = Recipe { hosts, vms, snapshots: Some(2), seed, disk_size: Some(5 << 20), ..Recipe::default() };
     let shared: SharedClock = Arc::new(clock.clone());
     let mut world = generate(&recipe, shared.now());

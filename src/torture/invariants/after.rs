@@ -44,7 +44,7 @@ pub(super) fn nothing_left(evidence: &Evidence) -> Vec<String> {
     disks.chain(tasks).chain(operations).chain(sessions).collect()
 }
 
-/// The pool is as the policies want it: each VM has a good snapshot of the newest slot, none twice, and nothing that goes is still there.
+/// The pool is as the policies want it: each VM has a good snapshot of the newest slot or a later one, none twice, and nothing that goes is still there.
 pub(super) fn converged(evidence: &Evidence) -> Vec<String> {
     evidence.policies.iter().flat_map(|policy| converged_for(evidence, policy)).collect()
 }
@@ -58,9 +58,9 @@ fn converged_for(evidence: &Evidence, policy: &Policy) -> Vec<String> {
         let of_vm = |held: &&Held| held.policy == policy.id.as_str() && held.vm == *vm;
         let held: Vec<&Held> = evidence.remains.held.iter().filter(of_vm).collect();
         if let Some(due) = newest
-            && !held.iter().any(|held| held.due_at == due && held.whole)
+            && !held.iter().any(|held| held.due_at >= due && held.whole)
         {
-            wrong.push(format!("VM {vm} has no good snapshot of {} for {due}, though all was well", policy.id));
+            wrong.push(format!("VM {vm} has no good snapshot of {} for {due} or later, though all was well", policy.id));
         }
         wrong.extend(too_many(evidence, policy, *vm, &held));
     }
