@@ -9,9 +9,10 @@
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
 //! | 5 | [`torture`] | the fault campaign: weeks of faults, and what must be true after them | `simulator`, `config`, `store`, `clock`, `domain` |
-//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket | `engine`, `store`, `xenapi`, `telemetry`, `clock`, `domain` |
+//! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket, alarms | `engine`, `store`, `xenapi`, `outward`, `telemetry`, `clock`, `domain` |
 //! | 4 | [`engine`] | what is done about pools: runs, jobs, retention, recovery | `xenapi`, `store`, `telemetry`, `clock`, `domain` |
-//! | 3 | [`xenapi`] | the client: the only module that knows reqwest, JSON-RPC and XML-RPC | `domain`, `clock` |
+//! | 3 | [`xenapi`] | the client: the only module that knows JSON-RPC and XML-RPC | `domain`, `clock` |
+//! | 3 | [`outward`] | mail, webhooks, pings: the only module that knows lettre | `domain` |
 //! | 3 | [`store`] | the history: the only module that knows sqlx | `domain` |
 //! | 3 | [`simulator`] | a XenAPI server with its own codecs | `clock`; nothing of `xenapi` |
 //! | 3 | [`telemetry`] | one line per fact: journal, text, JSON | `domain` |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod engine;
+pub mod outward;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

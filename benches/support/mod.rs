@@ -2,6 +2,7 @@
 //! daemon with a history on a real disk.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub mod company;
 pub mod ideal;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use xensnap::clock::{Clock, SystemClock};
-use xensnap::daemon::{Assigned, Daemon, DaemonError, Handle, Plan, PlannedPool, Times};
+use xensnap::daemon::{Assigned, Daemon, DaemonError, Door, Exporter, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
 use xensnap::domain::schedule::Schedule;
@@ -129,6 +130,7 @@ pub fn policy(id: &str, cron: &str, field: Field, vms: &str, last: u32) -> Polic
             description: "taken by xensnap for policy {policy}, run {run}".parse().expect("a template"),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,
@@ -161,6 +163,7 @@ pub fn plan(address: SocketAddr, policies: Vec<Policy>) -> Plan {
         policies: policies.collect(),
         times,
         pace: Pace::default(),
+        alarms: None,
     }
 }
 
@@ -174,9 +177,14 @@ pub struct Service {
 impl Service {
     /// Starts it with a history in `folder`, and waits until it knows the pool.
     pub async fn start(folder: &Path, plan: Plan) -> Self {
+        Self::start_with(folder, plan, |daemon| daemon).await
+    }
+
+    /// The same, with more than the bare daemon.
+    pub async fn start_with(folder: &Path, plan: Plan, more: impl FnOnce(Daemon) -> Daemon) -> Self {
         let clock = Arc::new(SystemClock::new());
         let opened = Store::open(folder.join("history.sqlite"), &StoreOptions::default(), clock.now()).await.expect("a history");
-        let daemon = Daemon::new(opened, plan, clock).await.expect("a daemon");
+        let daemon = more(Daemon::new(opened, plan, clock).await.expect("a daemon"));
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(60)));
         let mut sites = handle.sites();
@@ -218,12 +226,26 @@ pub fn memory(line: &str) -> f64 {
     found.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0
 }
 
-/// The processor's time that this process has had (Linux).
+/// The processor's time that this process has had.
 pub fn processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * 10)
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().expect("not negative"), time.tv_nsec.try_into().expect("less than a second"))
+}
+
+/// What a page served over HTTP holds, its head included.
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// A page of metrics on a free port of the loopback interface.
+pub async fn exporter() -> Exporter {
+    let door = Door { listen: "127.0.0.1:0".parse().expect("an address"), token: None, tls: None };
+    Exporter::open(&door).await.expect("a free port")
 }
 
 /// The value below which this share of them lies.

@@ -22,6 +22,9 @@ use crate::daemon::{Ask, Daemon, DaemonError, Handle, Said};
 /// How long a pool may take to be reached where no service runs.
 const REACHING: Duration = Duration::from_secs(60);
 
+/// The same, where the history answers for those that are not.
+const LOOKING: Duration = Duration::from_secs(15);
+
 /// Which service is asked.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Asking {
@@ -38,7 +41,7 @@ pub(super) enum Asker {
     /// A service that runs.
     Service(Box<Service>),
     /// None runs, so this is one.
-    Hosted(Hosted),
+    Hosted(Box<Hosted>),
 }
 
 /// A service for as long as a verb takes.
@@ -85,7 +88,18 @@ impl Asking {
     pub(super) async fn asker(&self) -> anyhow::Result<Asker> {
         match self.find().await? {
             Found::Service(asker) => Ok(asker),
-            Found::Nobody { socket, config } => Ok(Asker::Hosted(host(&*config?, &socket).await?)),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::One).await?))),
+        }
+    }
+
+    /// The same, for what can be answered from the history while no pool is reached.
+    ///
+    /// # Errors
+    /// When a service runs that does not answer us, or the configuration or the history cannot be used.
+    pub(super) async fn asker_even_alone(&self) -> anyhow::Result<Asker> {
+        match self.find().await? {
+            Found::Service(asker) => Ok(asker),
+            Found::Nobody { socket, config } => Ok(Asker::Hosted(Box::new(host(&*config?, &socket, Reached::None).await?))),
         }
     }
 
@@ -123,8 +137,17 @@ fn denied(path: &Path) -> String {
     )
 }
 
+/// How many pools are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// At least one.
+    One,
+    /// None: the history is enough, and nobody waits long for the pools.
+    None,
+}
+
 /// Does the work itself, if nobody else has the history.
-async fn host(config: &Config, socket: &Path) -> anyhow::Result<Hosted> {
+async fn host(config: &Config, socket: &Path, needed: Reached) -> anyhow::Result<Hosted> {
     let clock: SharedClock = Arc::new(SystemClock::new());
     let opened = planned::history(&config.store.path, clock.now()).await?;
     if !opened.alone {
@@ -137,16 +160,19 @@ async fn host(config: &Config, socket: &Path) -> anyhow::Result<Hosted> {
     let daemon = Daemon::new(opened, planned::plan(config)?, clock).await?.without_timekeeping();
     let handle = daemon.handle();
     let task = tokio::spawn(daemon.run(Duration::from_secs(60)));
-    reached(&handle, config.pools.len()).await?;
+    reached(&handle, config.pools.len(), needed).await?;
     Ok(Hosted { handle, task, answer: None })
 }
 
-/// Waits until every pool is reached.
-async fn reached(handle: &Handle, pools: usize) -> anyhow::Result<()> {
+/// Waits until every pool is reached, or until it is known which are not.
+async fn reached(handle: &Handle, pools: usize, needed: Reached) -> anyhow::Result<()> {
     let mut sites = handle.sites();
     let all = sites.wait_for(|sites| sites.len() >= pools);
-    match tokio::time::timeout(REACHING, all).await {
+    let patience = if needed == Reached::None { LOOKING } else { REACHING };
+    match tokio::time::timeout(patience, all).await {
         Ok(_) => Ok(()),
+        // What is told says which pools were not reached.
+        Err(_) if needed == Reached::None => Ok(()),
         Err(_) if handle.sites().borrow().is_empty() => {
             bail!("no pool was reached within {} s; `xensnap doctor --config FILE` says why", REACHING.as_secs())
         }
@@ -197,7 +223,8 @@ impl Asker {
     /// # Errors
     /// When it did not end well.
     pub(super) async fn done(self) -> anyhow::Result<()> {
-        if let Asker::Hosted(Hosted { handle, task, .. }) = self {
+        if let Asker::Hosted(hosted) = self {
+            let Hosted { handle, task, .. } = *hosted;
             handle.stop();
             task.await??;
         }
@@ -210,11 +237,7 @@ impl Asker {
 /// # Errors
 /// When nobody can be asked, or the request is refused.
 pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.asker().await?;
-    asker.ask(ask).await?;
-    let end = listen(&mut asker).await;
-    asker.done().await?;
-    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    carry_out_asked(asking.asker().await?, ask).await
 }
 
 /// The same, but only of a service that runs.
@@ -222,9 +245,18 @@ pub(super) async fn carry_out(asking: &Asking, ask: Ask) -> anyhow::Result<ExitC
 /// # Errors
 /// When there is none, or the request is refused.
 pub(super) async fn carry_out_at_the_service(asking: &Asking, ask: Ask) -> anyhow::Result<ExitCode> {
-    let mut asker = asking.service().await?;
+    carry_out_asked(asking.service().await?, ask).await
+}
+
+/// Asks somebody who was found, and prints the answer as it comes.
+///
+/// # Errors
+/// When the request is refused.
+pub(super) async fn carry_out_asked(mut asker: Asker, ask: Ask) -> anyhow::Result<ExitCode> {
     asker.ask(ask).await?;
-    Ok(if listen(&mut asker).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let end = listen(&mut asker).await;
+    asker.done().await?;
+    Ok(if end? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks for what programs read.

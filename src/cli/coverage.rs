@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::Args as ClapArgs;
 
 use super::asking::{Asking, data};
 use super::out::say;
-use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, print_json, rough};
+use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, harmless, print_json, rough, wrapped};
 use crate::daemon::Ask;
-use crate::daemon::report::{Coverage, ProtectedVm, Rpo};
+use crate::daemon::report::{Away, Coverage, ProtectedVm, Rpo, Source};
 
 /// Shows every VM, the policies that cover it, its newest good snapshot, and whether that is as new as the schedules promise.
 #[derive(Debug, ClapArgs)]
@@ -28,7 +29,10 @@ pub(super) struct Args {
 }
 
 const NOTES: &str = "A snapshot is good once it is marked, on the disk of the pool's database, and to be seen in the pool.
-The promise (RPO) of a policy is the longest time between two of its slots, and a quarter of it, an hour at least, for the run itself.
+The promise (RPO) of a policy is its rpo, or else the longest time between two of its slots, and a quarter of it, an hour at least, \
+for the run itself.
+
+Of a pool that is not reached the history tells what it knows.
 
 Exit codes: 0 all promises are kept, 1 one is broken.";
 
@@ -37,7 +41,7 @@ Exit codes: 0 all promises are kept, 1 one is broken.";
 /// # Errors
 /// When no pool can be looked at.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut asker = args.asking.asker().await?;
+    let mut asker = args.asking.asker_even_alone().await?;
     let answer = data(&mut asker, Ask::Coverage {}).await;
     asker.done().await?;
     let coverage: Coverage = serde_json::from_value(answer?)?;
@@ -86,12 +90,40 @@ fn show(coverage: &Coverage, times: &Times, screen: &Screen) {
         count(Rpo::Pending),
         count(Rpo::Unprotected)
     );
-    if !coverage.unreached.is_empty() {
-        say!(
-            "{}",
-            screen.paint(Tone::Bad, &format!("not reached, so their VMs are missing here: {}", coverage.unreached.join(", ")))
-        );
+    for away in &coverage.away {
+        paragraph(&absent(away, times), screen);
+        paragraph(&told_from(away, coverage, times), screen);
     }
+}
+
+fn paragraph(text: &str, screen: &Screen) {
+    wrapped(&harmless(text), screen.width).iter().for_each(|line| say!("{}", screen.paint(Tone::Bad, line)));
+}
+
+/// Since when a pool is not reached, and why.
+fn absent(away: &Away, times: &Times) -> String {
+    let since = away.since.map_or_else(String::new, |since| format!(" since {}", aged(since, times)));
+    let name = format!("pool {}: ", away.pool);
+    let why = away.problem.as_ref().map_or_else(String::new, |why| format!(": {}", why.strip_prefix(&name).unwrap_or(why)));
+    format!("pool {} is not reached{since}{why}", away.pool)
+}
+
+/// What is not known of it.
+fn told_from(away: &Away, coverage: &Coverage, times: &Times) -> String {
+    match away.last_seen {
+        None => "the history knows nothing of its VMs".to_owned(),
+        Some(_) if coverage.vms.iter().any(|vm| vm.pool == away.pool && vm.source == Source::Pool) => {
+            "its VMs are told as they were then".to_owned()
+        }
+        Some(seen) => format!(
+            "its VMs are told from the history, which last heard of it {}: those of the newest runs; what became of them since is not known",
+            aged(seen, times)
+        ),
+    }
+}
+
+fn aged(at: DateTime<Utc>, times: &Times) -> String {
+    format!("{} ({})", times.short(at), times.distance(at))
 }
 
 fn cells(vm: &ProtectedVm, coverage: &Coverage, times: &Times, one_pool: bool) -> [Cell; 8] {

@@ -18,6 +18,7 @@ use crate::clock::{SharedClock, SystemClock, follow};
 use crate::config::{Config, DaemonConfig, Diagnostics, Severity};
 use crate::daemon::control::{Listening, PlaceError};
 use crate::daemon::{Daemon, Door, Exporter, Manager, Plan, Reload};
+use crate::domain::build::Build;
 use crate::domain::event::EventKind;
 use crate::telemetry::{Fact, Format, goes_to_journal};
 use crate::xenapi::error::chain;
@@ -72,7 +73,7 @@ impl Args {
 ///
 /// # Errors
 /// When the history cannot be used, another service has the socket, or a part of the service ends.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
     let clock = clock(args.clock.as_deref()).await?;
     let starting = clock.activity().hold();
     let format = args.log_format();
@@ -90,15 +91,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let listening = listen(&config.daemon)?;
     let opened = planned::history(&config.store.path, clock.now()).await?;
-    let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.under(Manager::of_environment());
+    let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.built(build).under(Manager::of_environment());
     let mut daemon = exporting(daemon, door).await;
     if let Some(listening) = listening {
         daemon = daemon.listening(listening);
     }
-    let (version, path, installation) = (env!("CARGO_PKG_VERSION"), args.config.display(), &config.installation);
+    let (path, installation) = (args.config.display(), &config.installation);
     let (pools, policies) = (config.pools.len(), config.policies.len());
     Fact::new(EventKind::Started)
-        .say(&format!("xensnap {version} works by {path} as installation {installation}: {pools} pools, {policies} policies"));
+        .say(&format!("xensnap {build} works by {path} as installation {installation}: {pools} pools, {policies} policies"));
     let grace = config.daemon.drain_grace.0;
     let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format };
     let steering = tokio::spawn(steer(files, daemon.reloads()));

@@ -1,6 +1,7 @@
 //! The command line: one file per verb; this module only parses and dispatches.
 
 mod adopt;
+mod alarms;
 mod asking;
 mod cancel;
 mod check;
@@ -37,8 +38,9 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::domain::build::Build;
 use crate::telemetry::Format;
 
 /// Scheduled snapshots of virtual machines on XenServer, Citrix Hypervisor and XCP-ng pools.
@@ -56,6 +58,8 @@ struct Cli {
 enum Verb {
     /// Make snapshots of others a policy's
     Adopt(adopt::AdoptArgs),
+    /// Show what is wrong and was told, and what could not be delivered; try the channels
+    Alarms(alarms::Args),
     /// End a run, or what is under way about a VM, before it is done
     Cancel(cancel::Args),
     /// Read the configuration as the daemon does, and say what it means; changes nothing
@@ -111,21 +115,39 @@ enum Verb {
 }
 
 /// Parses the arguments, runs the verb and maps its outcome to an exit code.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+pub fn main(build: Build) -> ExitCode {
+    // Told once in a process, for as long as it lives.
+    let told: &'static str = build.to_string().leak();
+    let found = Cli::from_arg_matches(&Cli::command().version(told).get_matches());
+    let cli = found.unwrap_or_else(|error| error.exit());
     crate::telemetry::start(cli.verbose + talk(&cli.verb), format(&cli.verb));
-    report(run(cli.verb))
+    report(run(cli.verb, build))
 }
 
-fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+/// Whether these words, after the program's name, are a command line; for whoever holds documents against the program.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn understood<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match Cli::try_parse_from(std::iter::once("xensnap").chain(words)) {
+        Err(error) if !matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) => {
+            Err(error.to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn run(verb: Verb, build: Build) -> anyhow::Result<ExitCode> {
     let runtime = runtime(&verb).context("cannot start the runtime")?;
     match verb {
         Verb::Adopt(args) => runtime.block_on(adopt::adopt(args)),
+        Verb::Alarms(args) => runtime.block_on(alarms::run(args)),
         Verb::Cancel(args) => runtime.block_on(cancel::run(args)),
         Verb::Check(args) => Ok(check::run(&args)),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Coverage(args) => runtime.block_on(coverage::run(args)),
-        Verb::Daemon(args) => runtime.block_on(daemon::run(args)),
+        Verb::Daemon(args) => runtime.block_on(daemon::run(args, build)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
         Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Explain(args) => runtime.block_on(explain::run(args)),

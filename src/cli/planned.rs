@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta};
+use secrecy::SecretString;
 
 use super::target;
-use crate::config::{Config, DaemonLimits, MetricsConfig};
-use crate::daemon::{Assigned, Door, Plan, PlannedPool, Times};
-use crate::domain::span::CalendarSpan;
+use crate::config::pool::PasswordSource;
+use crate::config::{AlarmsConfig, Config, DaemonLimits, MailConfig, MailTls, MetricsConfig};
+use crate::daemon::{Alarms, Assigned, Channel, DeadMan, Door, Plan, PlannedPool, Route, Times};
+use crate::domain::alarm::Rules;
+use crate::domain::span::{CalendarSpan, Exact};
 use crate::domain::zone::Zone;
 use crate::engine::admission::Limits;
 use crate::engine::site::Pace;
+use crate::outward::{MailRoute, Protection, WebRoute};
 use crate::store::{Opened, Options, Store};
 
 /// Pools with their passwords, policies, limits.
@@ -41,6 +45,7 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
             ..Times::default()
         },
         pace: Pace::default(),
+        alarms: config.alarms.as_ref().map(|alarms| told(alarms, config)).transpose()?.map(Arc::new),
     })
 }
 
@@ -60,6 +65,69 @@ pub(super) fn impatient(plan: &mut Plan) {
         let timeouts = &mut pool.settings.timeouts;
         (timeouts.answer, timeouts.blocking, timeouts.login) = (moment, moment, moment);
     }
+}
+
+/// How often what is wrong is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Who is told of what goes wrong, with passwords and secrets read.
+fn told(alarms: &AlarmsConfig, config: &Config) -> anyhow::Result<Alarms> {
+    let mail = alarms.mail.iter().map(|mail| {
+        let route = Route::Mail(Box::new(mail_route(mail, config)?));
+        anyhow::Ok(Channel { name: mail.name.clone(), route })
+    });
+    let webhooks = alarms.webhook.iter().map(|webhook| {
+        let secret = webhook.secret.as_ref().map(secret).transpose();
+        let secret = secret.with_context(|| format!("the secret of webhook {} in [alarms]", webhook.name))?;
+        let (url, ca_file, timeout) = (webhook.url.clone(), webhook.ca_file.clone(), webhook.timeout.0);
+        let route = Route::Web(Box::new(WebRoute { url, secret, ca_file, timeout }));
+        anyhow::Ok(Channel { name: webhook.name.clone(), route })
+    });
+    let dead_man = alarms.dead_man.as_ref().map(|dead_man| DeadMan {
+        route: WebRoute {
+            url: dead_man.url.clone(),
+            secret: None,
+            ca_file: dead_man.ca_file.clone(),
+            timeout: dead_man.timeout.0,
+        },
+        interval: dead_man.interval.0,
+    });
+    let delta = |length: Exact| TimeDelta::from_std(length.0).unwrap_or(TimeDelta::MAX);
+    Ok(Alarms {
+        look_every: LOOK_EVERY,
+        rules: Rules { least: alarms.least, remind: alarms.remind.map(delta) },
+        interval: delta(alarms.interval),
+        give_up: delta(alarms.give_up),
+        digest: alarms.digest.clone(),
+        channels: mail.chain(webhooks).collect::<anyhow::Result<_>>()?,
+        pool_messages: alarms.pool_messages.map(|messages| messages.least),
+        dead_man,
+    })
+}
+
+fn mail_route(mail: &MailConfig, config: &Config) -> anyhow::Result<MailRoute> {
+    let login = mail.login.as_ref().map(|(user, password)| anyhow::Ok((user.clone(), secret(password)?))).transpose();
+    Ok(MailRoute {
+        host: mail.host.clone(),
+        port: mail.port,
+        protection: match mail.tls {
+            MailTls::Starttls => Protection::Starttls,
+            MailTls::Tls => Protection::Tls,
+            MailTls::None => Protection::None,
+        },
+        login: login.with_context(|| format!("the password of mail {} in [alarms]", mail.name))?,
+        from: mail.from.clone(),
+        from_name: format!("xensnap {}", config.installation),
+        to: mail.to.clone(),
+        ca_file: mail.ca_file.clone(),
+        timeout: mail.timeout.0,
+    })
+}
+
+/// A secret, read where the configuration says that it is.
+fn secret(source: &PasswordSource) -> anyhow::Result<SecretString> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    Ok(source.read(credentials.as_deref())?)
 }
 
 /// How figures are offered, with the token and the certificate read; and how many VMs have series of their own.

@@ -1,14 +1,15 @@
 //! Which pools a verb talks to: one named on the command line, or those of a configuration file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
 use secrecy::SecretString;
 
+use super::check::DEFAULT;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
 use crate::config::pool::{PasswordSource, PoolConfig, WireChoice};
+use crate::config::{Config, Diagnostics};
 use crate::domain::address::Address;
 use crate::domain::fingerprint::Fingerprint;
 use crate::xenapi::Settings;
@@ -19,12 +20,15 @@ use crate::xenapi::wire::Wire;
 pub struct Target {
     #[arg(
         value_name = "ADDRESS",
-        required_unless_present = "config",
         conflicts_with = "config",
         help = "A host of the pool, such as https://xen1.example.com; plain HTTP only if http:// is written"
     )]
     address: Option<Address>,
-    #[arg(long, value_name = "FILE", help = "Every [[pool]] of this configuration file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Every [[pool]] of this configuration file, and its policies [default without ADDRESS: /etc/xensnap/xensnap.toml]"
+    )]
     config: Option<PathBuf>,
     /// Who logs in
     #[arg(long, default_value = "root")]
@@ -40,22 +44,35 @@ pub struct Target {
     ca_file: Option<PathBuf>,
 }
 
+/// What is meant.
+pub(super) struct Meant {
+    /// The settings of each pool, or why there are none; with its name.
+    pub(super) pools: Vec<(String, anyhow::Result<Settings>)>,
+    /// The configuration, where one was read that can be used.
+    pub(super) config: Option<Box<Config>>,
+    /// Why the configuration cannot be used, although its pools can.
+    pub(super) unusable: Option<Diagnostics>,
+    /// The main file, if one was read.
+    pub(super) file: Option<PathBuf>,
+}
+
 impl Target {
-    /// The settings of every pool that is meant.
+    /// The pools that are meant, and the configuration they stand in.
     ///
     /// # Errors
-    /// When a file cannot be read or understood, or there is no password.
-    pub fn settings(self) -> anyhow::Result<Vec<Settings>> {
-        match (self.config, self.address) {
-            (Some(file), _) => from_file(&file),
-            (None, Some(address)) => {
-                let mut settings = Settings::new(&address.to_string(), address, &self.username, password(self.password_file)?);
-                settings.trust.fingerprints = self.fingerprints;
-                settings.trust.ca_file = self.ca_file;
-                Ok(vec![settings])
-            }
-            (None, None) => bail!("name a pool: its address, or a file with --config"),
-        }
+    /// When nothing is named and there is no configuration, or its pools cannot be understood, or there is no password for an address.
+    pub(super) fn meant(self) -> anyhow::Result<Meant> {
+        let Some(address) = self.address else {
+            let default = || Some(PathBuf::from(DEFAULT)).filter(|path| path.is_file());
+            let Some(file) = self.config.or_else(default) else {
+                bail!("name a pool: its address, or a file with --config; there is no {DEFAULT}");
+            };
+            return from_file(file);
+        };
+        let mut settings = Settings::new(&address.to_string(), address, &self.username, password(self.password_file)?);
+        settings.trust.fingerprints = self.fingerprints;
+        settings.trust.ca_file = self.ca_file;
+        Ok(Meant { pools: vec![(settings.name.clone(), Ok(settings))], config: None, unusable: None, file: None })
     }
 }
 
@@ -69,15 +86,22 @@ fn password(file: Option<PathBuf>) -> anyhow::Result<SecretString> {
     }
 }
 
-fn from_file(path: &Path) -> anyhow::Result<Vec<Settings>> {
-    let pools = match Config::load_pools(path, SystemClock::new().now()) {
-        Ok(pools) => pools,
-        Err(problems) => bail!("{} cannot be used\n{}", path.display(), problems.render(false)),
+fn from_file(path: PathBuf) -> anyhow::Result<Meant> {
+    let now = SystemClock::new().now();
+    let (config, unusable) = match Config::load(&path, now) {
+        Ok(loaded) => (Some(Box::new(loaded.config)), None),
+        Err(problems) => (None, Some(problems)),
+    };
+    let pools = match (&config, Config::load_pools(&path, now)) {
+        (Some(config), _) => config.pools.clone(),
+        (None, Ok(pools)) => pools,
+        (None, Err(problems)) => bail!("{} cannot be used\n{}", path.display(), problems.render(false)),
     };
     if pools.is_empty() {
         bail!("{} has no [[pool]]; `xensnap simulator` prints one to start from", path.display());
     }
-    pools.into_iter().map(settings).collect()
+    let pools = pools.into_iter().map(|pool| (pool.name.clone(), settings(pool))).collect();
+    Ok(Meant { pools, config, unusable, file: Some(path) })
 }
 
 /// A configured pool with its password read.

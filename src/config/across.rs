@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::fields::{one_of, shortened};
+use super::alarms::AlarmsConfig;
+use super::fields::{Fields, one_of, shortened};
 use super::findings::Findings;
 use super::policy::ReadPolicy;
 use super::pool::ReadPool;
@@ -45,6 +46,17 @@ pub(super) fn pools(pools: &[ReadPool], findings: &mut Findings) {
                 findings.conflict(uuid.place, (first, "the first"), "two pools have this uuid", help);
             });
         }
+    }
+}
+
+/// Compares the channels of alarms with one another: their names stand in the history and in `xensnap alarms`.
+pub(super) fn channels(alarms: &Option<AlarmsConfig>, fields: &Fields<'_>, findings: &mut Findings) {
+    let Some(alarms) = alarms else { return };
+    let names = alarms.mail.iter().map(|mail| &mail.name).chain(alarms.webhook.iter().map(|webhook| &webhook.name));
+    let mut seen = std::collections::HashSet::new();
+    for name in names.filter(|name| !seen.insert(name.as_str())) {
+        let place = fields.key("alarms").unwrap_or_else(|| fields.place());
+        findings.error(place, format!("two channels are called \"{name}\""), "give each mail and webhook a name of its own");
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Change {
     Installation,
     /// Something in `[daemon]`.
     Daemon,
+    /// Something in `[alarms]`.
+    Alarms,
     /// Something in `[store]`, which a running daemon does not follow.
     Store,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Change {
             Change::PoolChanged(name) => write!(f, "pool {name} changed"),
             Change::Installation => f.write_str("the installation changed; it owns none of the snapshots taken so far"),
             Change::Daemon => f.write_str("settings of the daemon changed"),
+            Change::Alarms => f.write_str("settings of alarms changed"),
             Change::Store => f.write_str("the store changed; restart the daemon to use it"),
         }
     }
@@ -63,6 +66,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut all = Vec::new();
     all.extend((old.installation != new.installation).then_some(Change::Installation));
     all.extend((old.daemon != new.daemon).then_some(Change::Daemon));
+    all.extend((old.alarms != new.alarms).then_some(Change::Alarms));
     all.extend((old.store != new.store).then_some(Change::Store));
     pools(old, new, &mut all);
     policies(old, new, &mut all);
@@ -124,6 +128,7 @@ fn parts(old: &CheckedPolicy, new: &CheckedPolicy) -> Vec<&'static str> {
         ("select", from.selection != to.selection),
         ("snapshot", from.snapshot != to.snapshot),
         ("hooks", from.hooks != to.hooks),
+        ("rpo", from.rpo != to.rpo),
         ("retention", from.retention != to.retention),
         ("limits", from.limits != to.limits),
     ];

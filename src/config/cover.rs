@@ -3,15 +3,15 @@
 
 use std::ops::Range;
 
-use super::pool;
 use super::tree::{Node, Table, Value};
+use super::{alarms, pool};
 
 /// The text as it may be quoted.
 pub(super) fn covered(text: &str, tree: Option<&Table>) -> String {
     let secrets = match tree {
         Some(table) => {
             let mut secrets = Vec::new();
-            look(table, false, &mut secrets);
+            look(table, None, &mut secrets);
             secrets
         }
         None => in_lines(text),
@@ -26,14 +26,53 @@ pub(super) fn covered(text: &str, tree: Option<&Table>) -> String {
 }
 
 /// The values of a tree that nobody should see.
-fn look(table: &Table, in_pool: bool, secrets: &mut Vec<Range<usize>>) {
+fn look(table: &Table, within: Option<Block>, secrets: &mut Vec<Range<usize>>) {
     for (key, entry) in &table.entries {
-        let unknown = in_pool && !pool::KEYS.contains(&key.as_str());
+        let unknown = within.is_some_and(|block| !block.keys().contains(&key.as_str()));
         match &entry.node.value {
             _ if unknown || is_secret(key) => all_of(&entry.node, secrets),
             // Its keys are addresses.
-            Value::Table(map) if in_pool => map.entries.values().for_each(|entry| look_into(&entry.node, true, secrets)),
-            _ => look_into(&entry.node, in_pool || key == "pool", secrets),
+            Value::Table(map) if within.is_some() => {
+                map.entries.values().for_each(|entry| look_into(&entry.node, within, secrets));
+            }
+            _ => look_into(&entry.node, within.or_else(|| Block::named(key)), secrets),
+        }
+    }
+}
+
+/// A block in which a value whose key is not known may be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    Pool,
+    Mail,
+    Webhook,
+    DeadMan,
+}
+
+impl Block {
+    fn named(key: &str) -> Option<Self> {
+        match key {
+            "pool" => Some(Block::Pool),
+            "mail" => Some(Block::Mail),
+            "webhook" => Some(Block::Webhook),
+            "dead_man" => Some(Block::DeadMan),
+            _ => None,
+        }
+    }
+
+    /// The block of a line that seems to begin one.
+    fn of_header(line: &str) -> Option<Self> {
+        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.into_iter().find_map(Self::named)
+    }
+
+    /// The keys that hold no secret, and those that are secrets by their name.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Block::Pool => &pool::KEYS,
+            Block::Mail => alarms::MAIL_KEYS,
+            Block::Webhook => alarms::WEBHOOK_KEYS,
+            Block::DeadMan => alarms::DEAD_MAN_KEYS,
         }
     }
 }
@@ -47,31 +86,31 @@ fn all_of(node: &Node, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-fn look_into(node: &Node, in_pool: bool, secrets: &mut Vec<Range<usize>>) {
+fn look_into(node: &Node, within: Option<Block>, secrets: &mut Vec<Range<usize>>) {
     match &node.value {
-        Value::Table(table) => look(table, in_pool, secrets),
-        Value::List(items) => items.iter().for_each(|item| look_into(item, in_pool, secrets)),
+        Value::Table(table) => look(table, within, secrets),
+        Value::List(items) => items.iter().for_each(|item| look_into(item, within, secrets)),
         // A user and a password do not belong into an address, which does not keep people from writing them there.
-        Value::Text(text) if in_pool && text.text.contains('@') => secrets.push(node.place.range()),
+        Value::Text(text) if within == Some(Block::Pool) && text.text.contains('@') => secrets.push(node.place.range()),
         _ => {}
     }
 }
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let place_of_one = key == "password_file" || key == "password_credential";
+    let place_of_one = ["password_file", "password_credential", "secret_file", "secret_credential"].contains(&key.as_str());
     !place_of_one && ["pas", "pwd", "pw", "secret", "token"].iter().any(|word| key.contains(word))
 }
 
 /// The same for a text without a tree, line by line. In a pool whatever is not known to be harmless is covered.
 fn in_lines(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
-    let (mut at, mut in_pool) = (0, false);
+    let (mut at, mut within) = (0, None);
     while at < text.len() {
         let mut end = text[at..].find('\n').map_or(text.len(), |length| at + length);
         let line = Line::of(&text[at..end]);
-        in_pool = if line.is_header { line.text.contains("pool") } else { in_pool || line.key == "pool" };
-        if line.is_secret(in_pool) {
+        within = if line.is_header { Block::of_header(line.text) } else { within.or_else(|| Block::named(line.key)) };
+        if line.is_secret(within) {
             let from = at + line.value;
             let to = end_of_value(text, from, end);
             secrets.push(from..to);
@@ -103,9 +142,10 @@ impl<'a> Line<'a> {
         Self { text, is_header: text[begin..].starts_with('['), key, value }
     }
 
-    fn is_secret(&self, in_pool: bool) -> bool {
-        let unknown = !pool::KEYS.contains(&self.key) && !self.is_header && !self.text.trim_start().starts_with('#');
-        is_secret(self.text) || in_pool && (unknown || self.text.contains('@'))
+    fn is_secret(&self, within: Option<Block>) -> bool {
+        let unknown =
+            |block: Block| !block.keys().contains(&self.key) && !self.is_header && !self.text.trim_start().starts_with('#');
+        is_secret(self.text) || within.is_some_and(unknown) || within == Some(Block::Pool) && self.text.contains('@')
     }
 }
 

@@ -88,7 +88,10 @@ impl<'t> Fields<'t> {
                 }
                 fits.map(|number| Written::of(node, number))
             }
-            _ => wrong_kind(key, node, "a number", &format!("write {key} = {}, without quotes", from.max(1)), findings),
+            Value::Text(_) => {
+                wrong_kind(key, node, "a number", &format!("write {key} = {}, without quotes", from.max(1)), findings)
+            }
+            _ => wrong_kind(key, node, "a number", &format!("write a whole number: {key} = {}", from.max(1)), findings),
         }
     }
 
@@ -109,11 +112,13 @@ impl<'t> Fields<'t> {
         words: &[(&'static str, T)],
         findings: &mut Findings,
     ) -> Option<Written<T>> {
-        let written = self.text(key, findings)?;
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let node = self.node(key)?;
+        let Value::Text(text) = &node.value else { return wrong_kind(key, node, "text", &one_of("", &known), findings) };
+        let written = Written::of(node, text.text.as_str());
         match words.iter().find(|(word, _)| *word == written.value) {
             Some((_, value)) => Some(Written { value: *value, place: written.place, depth: written.depth }),
             None => {
-                let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 findings.error(
                     written.place,
                     format!("\"{}\" is nothing that `{key}` can be", shortened(written.value)),
@@ -178,10 +183,26 @@ impl<'t> Fields<'t> {
     }
 }
 
+/// Keys whose values are lengths of time: whoever wrote a number has left out the unit too.
+const LENGTHS: [&str; 9] = [
+    "spread",
+    "deadline",
+    "catch_up_max_age",
+    "timeout",
+    "shutdown_timeout",
+    "sync_interval",
+    "reconcile_interval",
+    "drain_grace",
+    "keep",
+];
+
 /// The value as text, or a finding. The value itself is not quoted: it may be a password.
 pub(super) fn text<'n>(key: &str, node: &'n Node, findings: &mut Findings) -> Option<&'n Text> {
     match &node.value {
         Value::Text(text) => Some(text),
+        _ if LENGTHS.contains(&key) => {
+            wrong_kind(key, node, "text", &format!("put it in quotes, with its unit: {key} = \"30m\""), findings)
+        }
         _ => wrong_kind(key, node, "text", &format!("put it in quotes: {key} = \"...\""), findings),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::alarms::{self, AlarmsConfig};
 use super::diagnostics::Diagnostics;
 use super::fields::Fields;
 use super::findings::Findings;
@@ -25,6 +26,7 @@ struct Main {
     daemon: DaemonConfig,
     store: StoreConfig,
     metrics: Option<MetricsConfig>,
+    alarms: Option<AlarmsConfig>,
     folder: (PathBuf, Option<Place>),
     pools: Vec<ReadPool>,
     /// False when it could not be read, or one of its pools is wrong.
@@ -126,6 +128,7 @@ impl Loading {
             daemon,
             store,
             metrics: None,
+            alarms: None,
             folder: Default::default(),
             pools: Vec::new(),
             whole: false,
@@ -137,6 +140,8 @@ impl Loading {
         let daemon = settings::daemon(&mut fields, base, findings);
         let store = settings::store(&mut fields, base, findings);
         let metrics = metrics::metrics(&mut fields, base, findings);
+        let alarms = alarms::alarms(&mut fields, base, findings);
+        across::channels(&alarms, &fields, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);
         let pools: Vec<ReadPool> = tables.into_iter().filter_map(|table| pool::pool(table, base, findings)).collect();
@@ -152,7 +157,7 @@ impl Loading {
         // Read with the policy files.
         let _ = (fields.node("template"), fields.node("policy"));
         fields.finish(findings);
-        Main { installation, daemon, store, metrics, folder, pools, whole }
+        Main { installation, daemon, store, metrics, alarms, folder, pools, whole }
     }
 
     fn finish(mut self, main: Main) -> Result<Loaded, Diagnostics> {
@@ -165,8 +170,8 @@ impl Loading {
             return Err(Diagnostics::new(sources, self.findings.errors_only()));
         };
         let pools = main.pools.into_iter().map(|pool| pool.config).collect();
-        let (daemon, store, metrics) = (main.daemon, main.store, main.metrics);
-        let config = Config { installation, daemon, store, metrics, pools, policies: checked };
+        let (daemon, store, metrics, alarms) = (main.daemon, main.store, main.metrics, main.alarms);
+        let config = Config { installation, daemon, store, metrics, alarms, pools, policies: checked };
         Ok(Loaded { config, warnings: Diagnostics::new(sources, self.findings) })
     }
 

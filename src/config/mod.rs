@@ -6,6 +6,7 @@
 //! found; what is merely doubtful is a warning beside it. Relative paths count from the folder of the main file.
 
 mod across;
+mod alarms;
 pub mod changes;
 mod cover;
 pub mod diagnostics;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+pub use alarms::{AlarmsConfig, DeadManConfig, MailConfig, MailTls, PoolMessagesConfig, WebhookConfig};
 pub use diagnostics::{Diagnostics, Problem, Severity};
 pub use metrics::MetricsConfig;
 pub use settings::{DaemonConfig, DaemonLimits, StoreConfig};
@@ -48,6 +50,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How figures are offered, if they are.
     pub metrics: Option<MetricsConfig>,
+    /// Who is told of what goes wrong, if somebody is.
+    pub alarms: Option<AlarmsConfig>,
     /// The pools, with unique names and addresses.
     pub pools: Vec<pool::PoolConfig>,
     /// The policies, with unique names and ids, in the order of the files.

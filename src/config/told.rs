@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::domain::address::AddressError;
+use crate::domain::alarm::{MailboxError, WebAddressError};
 use crate::domain::fingerprint::FingerprintError;
 use crate::domain::id::{NameError, UuidError};
 use crate::domain::naming::TemplateError;
@@ -44,7 +45,7 @@ macro_rules! told_as_shown {
     )+};
 }
 
-told_as_shown!(AddressError, FingerprintError, NameError, UuidError, ZoneError);
+told_as_shown!(AddressError, FingerprintError, MailboxError, NameError, UuidError, WebAddressError, ZoneError);
 
 impl From<PatternError> for Told {
     fn from(error: PatternError) -> Self {

@@ -32,6 +32,8 @@ struct Written {
     snapshot: Table,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hooks: Vec<Table>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rpo: Option<String>,
     retention: Table,
     #[serde(skip_serializing_if = "Table::is_empty")]
     limits: Table,
@@ -54,6 +56,7 @@ pub(super) fn text(checked: &CheckedPolicy) -> Result<String, toml::ser::Error> 
         select: select(&policy.selection),
         snapshot: snapshot(&policy.snapshot),
         hooks: policy.hooks.iter().map(hook).collect(),
+        rpo: policy.rpo.map(|rpo| rpo.to_string()),
         retention: retention(&policy.retention),
         limits: limits(policy),
     };

@@ -15,12 +15,14 @@
 //! | `runs` | everything that runs |
 //! | `keeper` | one pool: connection, comparison, resumption |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
+//! | `alarms` | who is told of what goes wrong |
 //! | `requests` | what people ask of the service, and its answers |
 //! | `report` | how the service stands, how well VMs are protected |
 //! | `control` | the socket at which they ask |
 //! | `metrics` | figures for Prometheus |
 //! | `notify`, `status` | what the service manager is told |
 
+mod alarms;
 mod chores;
 pub mod control;
 mod keeper;
@@ -38,17 +40,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
+use crate::domain::build::Build;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{self, Changes, EventKind, NewEvent, Opened, PolicySeen, Store};
 use crate::telemetry::Fact;
 use crate::telemetry::metrics::Metrics;
+pub use alarms::{Alarms, Channel, DeadMan, Monitor, Outcome, Route, try_channels};
 pub use metrics::{Door, DoorError, Exporter};
 pub use notify::Manager;
 pub use plan::{Assigned, Plan, PlannedPool, Times};
@@ -156,6 +160,13 @@ impl Daemon {
         self
     }
 
+    /// Says of itself that it is this build.
+    #[must_use]
+    pub fn built(mut self, build: Build) -> Self {
+        self.desk.build = build;
+        self
+    }
+
     /// Tells this service manager how it goes.
     #[must_use]
     pub fn under(mut self, manager: Manager) -> Self {
@@ -202,6 +213,9 @@ impl Daemon {
         }
         drop(arrive);
         if self.timekeeping {
+            self.part(&parts, &failed, "watcher of alarms", alarms::watch(self.handle()));
+            self.part(&parts, &failed, "courier of alarms", alarms::carry(self.handle()));
+            self.part(&parts, &failed, "teller of the monitor", alarms::keep_telling(self.handle()));
             let timekeeper = timekeeper::Timekeeper::new(&self, arrivals);
             self.part(&parts, &failed, "timekeeper", timekeeper.run());
         } else {
@@ -305,22 +319,50 @@ struct Desk {
     asked: TaskTracker,
     reloads: mpsc::Sender<Reload>,
     started_at: DateTime<Utc>,
+    /// What it is.
+    build: Build,
     /// How the pools stand.
     reaches: Reaches,
     /// Since when the files have errors, and which, if they were found at a reload.
     files: watch::Sender<Option<(DateTime<Utc>, String)>>,
+    /// A message about alarms was written.
+    letters: Arc<Notify>,
+    /// When the timekeeper's loop last came round.
+    pulse: alarms::Pulse,
+    /// How the monitor outside was last told.
+    monitor: watch::Sender<Option<Monitor>>,
 }
 
 impl Desk {
     fn new(now: DateTime<Utc>) -> (Self, mpsc::Receiver<Reload>) {
         let (reloads, wishes) = mpsc::channel(1);
         let (reaches, files) = (Reaches::default(), watch::Sender::new(None));
-        (Self { turn: Arc::default(), asked: TaskTracker::new(), reloads, started_at: now, reaches, files }, wishes)
+        let desk = Self {
+            turn: Arc::default(),
+            asked: TaskTracker::new(),
+            reloads,
+            started_at: now,
+            build: Build::UNKNOWN,
+            reaches,
+            files,
+            letters: Arc::default(),
+            pulse: alarms::Pulse::default(),
+            monitor: watch::Sender::new(None),
+        };
+        (desk, wishes)
     }
 
     fn files_trouble(&self) -> Option<Trouble> {
         let (since, text) = self.files.borrow().clone()?;
-        Some(Trouble { weight: Weight::Warning, code: "configuration".to_owned(), since, pool: None, policy: None, text })
+        Some(Trouble {
+            weight: Weight::Warning,
+            code: "configuration".to_owned(),
+            since,
+            pool: None,
+            policy: None,
+            run: None,
+            text,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::alarms::Alarms;
 use crate::domain::id::{InstallationId, PolicyId};
 use crate::domain::policy::Policy;
 use crate::engine::admission::Limits;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub times: Times,
     /// How long things done about a pool may take.
     pub pace: Pace,
+    /// Who is told of what goes wrong, if somebody is.
+    pub alarms: Option<Arc<Alarms>>,
 }
 
 /// A pool and how much may be done at once about it.

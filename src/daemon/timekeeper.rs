@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::alarms::Pulse;
 use super::notify::Manager;
 use super::plan::Plan;
 use super::runs::{Runs, Start};
@@ -50,6 +51,7 @@ pub(super) struct Timekeeper {
     queue: BinaryHeap<Reverse<(DateTime<Utc>, Key)>>,
     manager: Manager,
     coming: watch::Sender<Option<Coming>>,
+    pulse: Pulse,
 }
 
 /// One policy on one pool.
@@ -102,6 +104,7 @@ impl Timekeeper {
             queue: BinaryHeap::new(),
             manager: daemon.manager.clone(),
             coming: daemon.coming.clone(),
+            pulse: daemon.desk.pulse.clone(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Timekeeper {
     /// That the loop came round, and what is due next. An entry whose line has another time by now is not it.
     fn tell(&mut self) {
         self.manager.alive();
+        self.pulse.beat(self.clock.elapsed());
         while let Some(Reverse((at, key))) = self.queue.peek()
             && self.lines.get(key).is_none_or(|line| line.wake_at != *at)
         {

@@ -190,6 +190,18 @@ kinds! {
         Resumed = "resumed", Notice, "d49c134198184798880f10f3f6c623d1",
         /// The control socket cannot be offered as wished.
         SocketAway = "socket-away", Warning, "82848023b65f40cf9038cb7b0f280c0a",
+        /// The newest good snapshot of a VM is older than its policy promises in so many words.
+        RpoBroken = "rpo-broken", Error, "7530869bacb8426789a40689c3f62deb",
+        /// The newest good snapshot of a VM is older than its policy's schedule promises.
+        BehindSchedule = "behind-schedule", Warning, "d400c7bc477946e9be650a28baab0539",
+        /// A VM has a snapshot again that is as new as its policy promises.
+        RpoKept = "rpo-kept", Info, "ec1f000b00ff485db70759387f1b1b7b",
+        /// A message about alarms could not be delivered yet.
+        AlarmDelayed = "alarm-delayed", Warning, "b13e291d1e964a43a8eabc638f3f0977",
+        /// A message about alarms could not be delivered and is not tried any more.
+        AlarmUndelivered = "alarm-undelivered", Error, "d8a72802d91c49dc9e99aa93a1e24e05",
+        /// The monitor outside cannot be told that all is well.
+        MonitorAway = "monitor-away", Warning, "6f30e39acf924f2c9265cc194747a8c4",
     }
 }
 

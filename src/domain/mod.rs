@@ -2,7 +2,11 @@
 //! argument. So every rule about which snapshot is taken, kept or removed can be shown with a table or a law.
 
 pub mod address;
+pub mod alarm;
+pub mod build;
+pub mod chain;
 pub mod event;
+pub mod finding;
 pub mod fingerprint;
 pub mod id;
 pub mod mark;
@@ -13,8 +17,10 @@ pub mod pause;
 pub mod policy;
 pub mod retention;
 pub mod run;
+pub mod sandbox;
 pub mod schedule;
 pub mod selection;
+pub mod size;
 pub mod snapshot;
 pub mod span;
 pub mod uninstall;

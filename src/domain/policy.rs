@@ -38,6 +38,8 @@ pub struct Policy {
     pub snapshot: SnapshotSettings,
     /// What is run before and after.
     pub hooks: Vec<Hook>,
+    /// How old the newest good snapshot of a VM may be; where nothing is said, the schedule promises it.
+    pub rpo: Option<Exact>,
     /// What is kept.
     pub retention: Retention,
     /// How much of it works at once.
@@ -246,6 +248,7 @@ impl Policy {
                 description: Template::of_policy(),
             },
             hooks: Vec::new(),
+            rpo: None,
             retention: Retention {
                 rules: Rules::everything(),
                 order: Order::SnapshotFirst,
@@ -327,6 +330,7 @@ mod tests {
                 description: "{run}".parse().unwrap(),
             },
             hooks: Vec::new(),
+            rpo: None,
             retention: Retention {
                 rules: Rules::last(7),
                 order: Order::SnapshotFirst,

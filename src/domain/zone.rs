@@ -32,6 +32,26 @@ impl ZoneError {
     }
 }
 
+/// Abbreviations hold for half a year at most, and some zones are called by several places: one that has it.
+const PLACES: [(&str, &str); 12] = [
+    ("CEST", "Europe/Berlin"),
+    ("BST", "Europe/London"),
+    ("IST", "Asia/Kolkata"),
+    ("MSK", "Europe/Moscow"),
+    ("JST", "Asia/Tokyo"),
+    ("KST", "Asia/Seoul"),
+    ("AEST", "Australia/Sydney"),
+    ("EDT", "America/New_York"),
+    ("CDT", "America/Chicago"),
+    ("MDT", "America/Denver"),
+    ("PDT", "America/Los_Angeles"),
+    ("PST", "America/Los_Angeles"),
+];
+
+fn place_of(abbreviation: &str) -> Option<&'static str> {
+    PLACES.iter().find(|(known, _)| abbreviation.eq_ignore_ascii_case(known)).map(|(_, place)| *place)
+}
+
 /// A time zone with its name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Zone {
@@ -73,7 +93,8 @@ impl Zone {
     /// The zone of this IANA name, in any case.
     pub fn named(name: &str) -> Result<Self, ZoneError> {
         let known = jiff::tz::db().get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
-        let unknown = || ZoneError { name: name.chars().take(80).collect(), nearest: similar(name) };
+        let meant = || place_of(name).map_or_else(|| similar(name), |place| vec![place.to_owned()]);
+        let unknown = || ZoneError { name: name.chars().take(80).collect(), nearest: meant() };
         let zone = known.ok().filter(|zone| !zone.is_unknown()).ok_or_else(unknown)?;
         let name = zone.iana_name().unwrap_or(name).to_owned();
         Ok(Self { zone, name })
@@ -185,6 +206,8 @@ mod tests {
     }
 
     #[rstest]
+    #[case("CEST", "no time zone is called \"CEST\"; write \"Europe/Berlin\"")]
+    #[case("pst", "no time zone is called \"pst\"; write \"America/Los_Angeles\"")]
     #[case("Berlin", "no time zone is called \"Berlin\"; write \"Europe/Berlin\"")]
     #[case("Europe/Berln", "no time zone is called \"Europe/Berln\"; write \"Europe/Berlin\"")]
     #[case("new york", "no time zone is called \"new york\"; write \"America/New_York\"")]

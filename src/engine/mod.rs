@@ -19,6 +19,7 @@
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
+//! | `chains`, `checkup` | what each disk stands on; what somebody should be told about a pool |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
 pub mod admission;
@@ -26,6 +27,8 @@ pub mod aftermath;
 pub mod around;
 pub mod attempt;
 pub mod barrier;
+pub mod chains;
+pub mod checkup;
 pub mod errand;
 pub mod error;
 pub mod holdings;

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::site::Site;
-use crate::domain::id::{ApplianceUuid, HostUuid, PoolUuid, SnapshotUuid, SrUuid, VdiUuid, VmUuid};
+use crate::domain::id::{ApplianceUuid, HostUuid, InstallationId, PoolUuid, SnapshotUuid, SrUuid, VdiUuid, VmUuid};
 use crate::domain::mark::{self, Ownership};
 use crate::domain::selection::{DiskView, PowerState, Role, VmView};
 use crate::domain::snapshot::{Parent, SnapshotFacts};
@@ -157,8 +157,13 @@ pub fn marked(tables: &Tables, site: &Site) -> Vec<(Ref<Vm>, std::sync::Arc<Vm>,
 
 /// Whose a snapshot is that carries a value under our key; nothing for what carries none.
 pub fn ownership(tables: &Tables, site: &Site, vm: &Vm) -> Option<Ownership> {
+    ownership_for(tables, &site.installation, site.uuid, vm)
+}
+
+/// The same for whoever has no site.
+pub fn ownership_for(tables: &Tables, installation: &InstallationId, pool: PoolUuid, vm: &Vm) -> Option<Ownership> {
     let carries = vm.is_a_snapshot && vm.other_config.contains_key(mark::KEY);
-    carries.then(|| mark::verify(&site.installation, &facts(tables, site.uuid, vm)))
+    carries.then(|| mark::verify(installation, &facts(tables, pool, vm)))
 }
 
 /// The reference of a VM or snapshot.

@@ -140,6 +140,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The number of the newest event; 0 if there is none.
+    pub async fn newest_event(&self) -> Result<i64> {
+        self.read("look for the newest event", move |c| {
+            Box::pin(async move {
+                let newest: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM events").fetch_one(c).await?;
+                Ok(newest.unwrap_or(0))
+            })
+        })
+        .await
+    }
+
+    /// Events of some weight after this number, oldest first, so many at most.
+    pub async fn events_after(&self, after: i64, most: u32) -> Result<Vec<Event>> {
+        self.read("list events", move |c| {
+            Box::pin(async move {
+                let rows = sqlx::query(AFTER).bind(after).bind(most).fetch_all(c).await?;
+                rows.iter().map(read).collect()
+            })
+        })
+        .await
+    }
+}
+
+const AFTER: &str = "SELECT e.*, o.uuid AS pool_uuid, p.key AS policy_key, v.uuid AS vm_uuid, v.name AS vm_name
+     FROM events e LEFT JOIN pools o ON o.id = e.pool_id LEFT JOIN policies p ON p.id = e.policy_id LEFT JOIN vms v ON v.id = e.vm_id
+     WHERE e.id > $1 AND e.severity IN ('warning', 'error', 'critical') ORDER BY e.id LIMIT $2";
+
 /// Writes an event as part of a larger transaction.
 pub(super) async fn insert(c: &mut Connection, event: &NewEvent) -> Result<EventId, Fault> {
     let pool = match event.pool {

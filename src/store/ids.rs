@@ -49,4 +49,6 @@ row_id! {
     EventId
     /// A question to a person.
     ApprovalId
+    /// A message on its way through one channel.
+    DeliveryId
 }

@@ -18,6 +18,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (2, "runs", include_str!("../../migrations/0002_runs.sql")),
     (3, "snapshots", include_str!("../../migrations/0003_snapshots.sql")),
     (4, "events", include_str!("../../migrations/0004_events.sql")),
+    (5, "alarms", include_str!("../../migrations/0005_alarms.sql")),
 ];
 
 /// The newest schema this program knows.

@@ -23,12 +23,14 @@
 //! | `policies`, `pools`, `slots` | what is due |
 //! | `runs`, `jobs`, `attempts` | what is done about it |
 //! | `snapshots`, `removals` | what exists because of it, and what must go |
+//! | `alarms` | what is wrong, who is to be told, which promise counts since when |
 //! | `events`, `approvals`, `notes`, `installation` | what people should know and have decided, and small facts |
 //! | `history`, `inspection`, `recovery` | questions: of people, about many things and about one; of a daemon that starts |
 //! | `retention`, `backup` | history's own retention, and copies |
 //!
 //! Time is always an argument: the store asks nobody what time it is.
 
+mod alarms;
 mod approvals;
 mod attempts;
 mod backup;
@@ -63,6 +65,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use alarms::{AlarmForm, Covering, Delivery, DeliveryState, Due, Tried};
 pub use approvals::{Approval, ApprovalState, NewApproval};
 pub use attempts::{Attempt, AttemptState, Ended};
 pub use backup::Copied;
@@ -71,7 +74,7 @@ pub use error::{Error, Result};
 pub use events::{Event, EventFilter, EventKind, NewEvent, Severity};
 pub use figures::Figures;
 pub use history::{JobFilter, RunFilter, SlotFilter, SnapshotFilter};
-pub use ids::{ApprovalId, AttemptId, EventId, JobId, RemovalId, RunId, SlotId, SnapshotId, VmId};
+pub use ids::{ApprovalId, AttemptId, DeliveryId, EventId, JobId, RemovalId, RunId, SlotId, SnapshotId, VmId};
 pub use installation::Installation;
 pub use jobs::{Job, JobState, Kind, NewJob};
 pub use lineage::Lineage;

@@ -43,6 +43,8 @@ pub struct Forgotten {
     pub events: u64,
     /// Decided approvals.
     pub approvals: u64,
+    /// Alarms that are over.
+    pub alarms: u64,
     /// VMs nothing refers to.
     pub vms: u64,
     /// There may be more: call again.
@@ -81,6 +83,8 @@ impl Batch {
         self.forgotten.removals += self.delete(c, LOOSE_REMOVALS, self.snapshots).await?;
         self.forgotten.events = self.delete(c, EVENTS, self.events).await?;
         self.forgotten.approvals = self.delete(c, APPROVALS, self.runs).await?;
+        self.forgotten.alarms = self.delete(c, ALARMS, self.events).await?;
+        self.delete(c, MESSAGES, self.events).await?;
         self.forgotten.vms = self.delete(c, VMS, self.runs.min(self.snapshots)).await?;
         Ok(self.forgotten)
     }
@@ -182,6 +186,13 @@ const EVENTS: &str = "DELETE FROM events WHERE id IN (SELECT id FROM events WHER
 const APPROVALS: &str = "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals
     WHERE state IN ('refused', 'expired', 'used') AND asked_at < $1 LIMIT $2)";
 
+const ALARMS: &str = "DELETE FROM alarms WHERE id IN (SELECT a.id FROM alarms a
+    WHERE a.cleared_at < $1 AND NOT EXISTS (SELECT 1 FROM alarm_edges e WHERE e.alarm_id = a.id) ORDER BY a.cleared_at LIMIT $2)";
+
+const MESSAGES: &str = "DELETE FROM alarm_messages WHERE id IN (SELECT m.id FROM alarm_messages m WHERE m.created_at < $1
+    AND NOT EXISTS (SELECT 1 FROM alarm_deliveries d WHERE d.message_id = m.id AND d.state = 'waiting')
+    ORDER BY m.created_at LIMIT $2)";
+
 const VMS: &str = "DELETE FROM vms WHERE id IN (SELECT v.id FROM vms v WHERE v.last_seen_at < $1
     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.vm_id = v.id) AND NOT EXISTS (SELECT 1 FROM snapshots n WHERE n.vm_id = v.id)
     ORDER BY v.last_seen_at LIMIT $2)";
@@ -194,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_over_is_found_without_walking_what_is_not() {
         let explained = Explained::new().await;
-        for sql in [RUNS, SLOTS, SNAPSHOTS, LOOSE_REMOVALS, EVENTS, APPROVALS, VMS] {
+        for sql in [RUNS, SLOTS, SNAPSHOTS, LOOSE_REMOVALS, EVENTS, APPROVALS, ALARMS, MESSAGES, VMS] {
             let plan = explained.plan(sql).await;
             assert!(plan.contains("SEARCH") && !plan.contains("SCAN ") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
         }

@@ -24,6 +24,7 @@ use super::settings::Settings;
 use super::tally::Tallies;
 use super::task::Hub;
 use super::transport::Transport;
+use super::trust::ServerCertificate;
 use super::trust::TrustError;
 use super::wire::Wire;
 use crate::clock::SharedClock;
@@ -332,6 +333,11 @@ impl Core {
 
     pub(super) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The certificates that were accepted, by server.
+    pub(super) fn certificates(&self) -> Vec<ServerCertificate> {
+        self.transport.certificates.all()
     }
 
     pub(super) fn remembered_wire(&self, address: &Address) -> Option<Wire> {

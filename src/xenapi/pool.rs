@@ -15,6 +15,7 @@ use super::members::KnownHost;
 use super::patience::Patience;
 use super::settings::Settings;
 use super::tally::Tally;
+use super::trust::ServerCertificate;
 use super::wire::Wire;
 use crate::clock::SharedClock;
 use crate::domain::address::Address;
@@ -102,6 +103,11 @@ impl Pool {
     /// The pool's hosts as of the last login.
     pub fn hosts(&self) -> Vec<KnownHost> {
         self.core.members.hosts()
+    }
+
+    /// The certificates that were accepted, by server; none over plain HTTP.
+    pub fn certificates(&self) -> Vec<ServerCertificate> {
+        self.core.certificates()
     }
 
     /// Calls so far, by method.

@@ -182,8 +182,10 @@ Options:
 
 A snapshot is good once it is marked, on the disk of the pool's database, and to be seen in the
 pool.
-The promise (RPO) of a policy is the longest time between two of its slots, and a quarter of it, an
-hour at least, for the run itself.
+The promise (RPO) of a policy is its rpo, or else the longest time between two of its slots, and a
+quarter of it, an hour at least, for the run itself.
+
+Of a pool that is not reached the history tells what it knows.
 
 Exit codes: 0 all promises are kept, 1 one is broken.
 

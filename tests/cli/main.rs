@@ -2,6 +2,7 @@
 //! which exit code. `SNAPSHOTS=overwrite cargo test --test cli` writes what is expected anew; look at it before it is committed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what failed by panicking")]
 
+mod alarms;
 mod demo;
 mod doctor;
 mod errors;
@@ -11,6 +12,7 @@ mod json;
 #[path = "../scenarios/lab.rs"]
 mod lab;
 mod next;
+mod reload;
 mod service;
 mod show;
 mod snapshots;

@@ -29,7 +29,7 @@ async fn lab() -> Lab {
 }
 
 /// Runs the binary while the service goes on in this thread.
-async fn run(command: Command) -> OutputAssert {
+pub(crate) async fn run(command: Command) -> OutputAssert {
     tokio::task::spawn_blocking(move || command.assert()).await.unwrap()
 }
 
@@ -38,7 +38,7 @@ fn at(socket: &Path, width: u16, words: &str) -> Command {
     asking.args(words.split_whitespace()).args(["--config", "/nonexistent/xensnap.toml", "--socket"]).arg(socket)
 }
 
-async fn asked(lab: &Lab, width: u16, words: &str) -> OutputAssert {
+pub(crate) async fn asked(lab: &Lab, width: u16, words: &str) -> OutputAssert {
     run(at(&lab.folder.path().join(SOCKET), width, words)).await
 }
 
@@ -232,6 +232,40 @@ dc-02     pending  nightly          -               -      1d6h
 VM     RPO     POLICIES         NEWEST (UTC)  AGE  PROMISED  WHY
 db-03  broken  nightly, hourly  -               -        2h  hourly: no good snapshot, promised every 2h
 1 VM: 0 kept, 1 broken, 0 not due yet, 0 that nobody protects
+
+"#]]);
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn coverage_of_a_pool_that_is_away_says_so_and_since_when() {
+    let mut lab = lab().await;
+    lab.until("2026-03-02T02:30:00Z").await;
+    lab.stop().await;
+    lab.simulation.kill().await;
+    lab.start_alone().await;
+    lab.pass(600).await;
+    asked(&lab, 80, "coverage --utc").await.success().stdout_eq(str![[r#"
+VM        RPO   POLICIES         NEWEST (UTC)      AGE  PROMISED
+cache-01  kept  nightly          2026-03-02 02:00  40m      1d6h
+db-03     kept  nightly, hourly  2026-03-02 02:00  40m        2h
+dc-02     kept  nightly          2026-03-02 02:00  40m      1d6h
+3 VMs: 3 kept, 0 broken, 0 not due yet, 0 that nobody protects
+pool lab is not reached since 2026-03-02 02:3[..]
+...
+its VMs are told from the history, which last heard of it 2026-03-02 02:00[..]
+[..]ago): those of the newest runs; what became of them since is not known
+
+"#]]);
+    asked(&lab, 200, "coverage --utc").await.success().stdout_eq(str![[r#"
+VM        RPO   POLICIES         NEWEST (UTC)      AGE  PROMISED  SNAPSHOT
+cache-01  kept  nightly          2026-03-02 02:00  40m      1d6h  [..]
+db-03     kept  nightly, hourly  2026-03-02 02:00  40m        2h  [..]
+dc-02     kept  nightly          2026-03-02 02:00  40m      1d6h  [..]
+3 VMs: 3 kept, 0 broken, 0 not due yet, 0 that nobody protects
+pool lab is not reached since 2026-03-02 02:3[..]
+...
+its VMs are told from the history, which last heard of it 2026-03-02 02:00[..] ago): those of the newest runs; what became of them since is not known
 
 "#]]);
     lab.stop().await;

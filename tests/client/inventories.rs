@@ -8,7 +8,7 @@ use super::feed::{Feed, vm};
 use super::*;
 use xensnap::clock::HandClock;
 use xensnap::xenapi::inventory::{Change, Follows};
-use xensnap::xenapi::records::{EventClass, Vdi, Vm};
+use xensnap::xenapi::records::{EventClass, Vm};
 use xensnap::xenapi::types::Ref;
 use xensnap::xenapi::{Inventory, types};
 
@@ -249,7 +249,8 @@ async fn snapshots_disks_and_chains_are_found() {
     let read = inventory.read();
     let snapshots = read.snapshots_of(&Ref::new("OpaqueRef:a"));
     assert_eq!(snapshots.iter().map(|(_, vm)| &*vm.name_label).collect::<Vec<_>>(), ["snap"]);
-    let depth = |name: &str| read.chain_depth(&Ref::<Vdi>::new(name));
-    assert_eq!((depth("OpaqueRef:d11"), depth("OpaqueRef:d13"), depth("OpaqueRef:none")), (Some(3), Some(1), None));
-    assert_eq!(depth("OpaqueRef:d21"), Some(2), "a circle ends");
+    let chains = xensnap::engine::chains::of(&read, (None, xensnap::domain::id::PoolUuid(uuid::Uuid::nil())));
+    let depth = |disk: u32| chains.of(format!("00000000-0000-0000-0000-{disk:012}").parse().unwrap()).map(|chain| chain.depth);
+    assert_eq!((depth(11), depth(13), depth(1)), (Some(3), Some(1), None));
+    assert_eq!(depth(21), Some(2), "a circle ends");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use xensnap::config::{Config, DaemonConfig, MetricsConfig, StoreConfig};
+use xensnap::config::{AlarmsConfig, Config, DaemonConfig, MetricsConfig, StoreConfig};
 use xensnap::domain::policy::{Afterwards, Fallback, WantedKind};
 
 use crate::support::{now, shipped, toml_files};
@@ -20,14 +20,18 @@ fn written_out() -> String {
     format!("installation = \"backup-1\"\n{}", lines.join("\n"))
 }
 
-fn defaults(text: &str) -> (DaemonConfig, StoreConfig, MetricsConfig, usize) {
+fn defaults(text: &str) -> (DaemonConfig, StoreConfig, MetricsConfig, AlarmsConfig, usize) {
     let config = Config::from_texts(("/etc/xensnap/xensnap.toml", text), &[], now()).unwrap().config;
-    (config.daemon, config.store, config.metrics.unwrap_or_default(), config.pools.len())
+    (config.daemon, config.store, config.metrics.unwrap_or_default(), config.alarms.unwrap_or_default(), config.pools.len())
+}
+
+fn all_defaults() -> (DaemonConfig, StoreConfig, MetricsConfig, AlarmsConfig, usize) {
+    (DaemonConfig::default(), StoreConfig::default(), MetricsConfig::default(), AlarmsConfig::default(), 0)
 }
 
 #[test]
 fn the_main_file_shows_the_defaults_and_all_of_them() {
-    let expected = (DaemonConfig::default(), StoreConfig::default(), MetricsConfig::default(), 0);
+    let expected = all_defaults();
     assert_eq!(defaults("installation = \"backup-1\""), expected);
     assert_eq!(defaults(&written_out()), expected);
     for key in [
@@ -44,6 +48,13 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
         "keep",
         "listen",
         "vms",
+        "least",
+        "interval",
+        "remind",
+        "give_up",
+        "enabled",
+        "cron",
+        "zone",
     ] {
         assert!(written_out().lines().any(|line| line.starts_with(&format!("{key} = "))), "{key} is not shown");
     }
@@ -51,8 +62,9 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
 
 #[test]
 fn each_default_of_the_main_file_counts_when_it_is_changed() {
-    for line in written_out().lines().filter(|line| line.contains(" = \"") || line.starts_with("per_") || line.starts_with("vms"))
-    {
+    for line in written_out().lines().filter(|line| {
+        line.contains(" = \"") || line.starts_with("per_") || line.starts_with("vms") || line.starts_with("enabled")
+    }) {
         if line.starts_with('#') || line.starts_with("installation") || line.starts_with("policies") {
             continue;
         }
@@ -60,11 +72,16 @@ fn each_default_of_the_main_file_counts_when_it_is_changed() {
         let other = match key {
             "path" | "socket" => "\"/other\"",
             "listen" => "\"127.0.0.1:1\"",
+            "least" => "\"critical\"",
+            "remind" | "give_up" => "\"59h\"",
+            "cron" => "\"0 8 * * *\"",
+            "zone" => "\"Europe/Berlin\"",
+            "enabled" => "false",
             "per_sr" | "per_host" | "per_pool" | "vms" => "2",
             _ => "\"59s\"",
         };
         let changed = written_out().replace(line, &format!("{key} = {other}"));
-        assert_ne!(defaults(&changed), (DaemonConfig::default(), StoreConfig::default(), MetricsConfig::default(), 0), "{key}");
+        assert_ne!(defaults(&changed), all_defaults(), "{key}");
     }
 }
 
@@ -94,6 +111,25 @@ fn the_shipped_main_file_only_lacks_its_installation() {
     let problems = Config::load(&shipped().join("xensnap.toml"), now()).unwrap_err();
     let errors: Vec<&str> = problems.errors().map(|problem| problem.message.as_str()).collect();
     assert_eq!(errors, ["`installation` is missing"]);
+}
+
+#[test]
+fn the_channels_that_the_main_file_shows_can_be_used() {
+    let text = main_file();
+    let (_, block) = text.split_once("#zone = \"UTC\"").unwrap();
+    let (block, _) = block.split_once("# ---- pools").unwrap();
+    let shown = |line: &str| {
+        let line = line.strip_prefix("# ")?;
+        let key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        (line.starts_with('[') || key).then(|| line.to_owned())
+    };
+    let lines: Vec<String> = block.lines().filter_map(shown).collect();
+    let text = format!("installation = \"x\"\n{}", lines.join("\n"));
+    let alarms = Config::from_texts(("xensnap.toml", &text), &[], now()).unwrap().config.alarms.unwrap();
+    let (mail, webhook) = (&alarms.mail[0], &alarms.webhook[0]);
+    assert_eq!((mail.port, mail.to.len(), mail.login.is_some(), mail.ca_file.is_some()), (587, 1, true, true));
+    assert!(webhook.secret.is_some() && webhook.ca_file.is_some());
+    assert!(alarms.pool_messages.is_some() && alarms.dead_man.is_some());
 }
 
 fn shipped_policies() -> Config {

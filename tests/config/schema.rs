@@ -58,6 +58,9 @@ fn unknown_keys_and_wrong_kinds_of_values_are_refused() {
         "a schedule needs `",
         "a hook needs",
         "a [[pool]] needs",
+        "[[alarms.mail]] needs",
+        "[[alarms.webhook]] needs",
+        "[alarms.dead_man] needs",
         "this pool has no password",
         "there is more than one password",
         "`installation` is missing",
@@ -73,7 +76,8 @@ fn unknown_keys_and_wrong_kinds_of_values_are_refused() {
         let titles: Vec<&str> = told.lines().filter(|line| line.starts_with("error: ")).collect();
         // Bounds of lengths of time, and of what is written as text, are not in the schema.
         let told_by_form = titles.iter().any(|title| formal.iter().any(|form| title.contains(form)));
-        let by_value = ["main-daemon-range", "template-with-id"].iter().any(|name| path.to_str().unwrap().contains(name));
+        let by_value =
+            ["main-daemon-range", "template-with-id", "rpo-of-nothing"].iter().any(|name| path.to_str().unwrap().contains(name));
         if told_by_form && !by_value {
             let found = mistakes(if is_main { &CONFIG } else { &POLICIES }, &text);
             assert!(!found.is_empty(), "{} fits the schema\n{told}", path.display());
@@ -175,7 +179,9 @@ fn the_table_says_of_each_value_what_its_reader_takes() {
 fn the_defaults_of_the_table_are_those_of_the_main_file() {
     let mut text = "installation = \"x\"\n".to_owned();
     blocks(&CONFIG, "", "", &mut |block, before| {
-        let ours = ["daemon", "daemon.limits", "store", "metrics", "xensnap.toml"].contains(&block.name);
+        let ours =
+            ["daemon", "daemon.limits", "store", "metrics", "alarms", "alarms.digest", "alarms.pool_messages", "xensnap.toml"]
+                .contains(&block.name);
         if ours {
             let header = before.lines().last().unwrap_or_default();
             let lines = block.keys().filter(|key| !key.default.is_empty());
@@ -186,7 +192,7 @@ fn the_defaults_of_the_table_are_those_of_the_main_file() {
     let read = |text: &str| Config::from_texts(("/etc/xensnap/xensnap.toml", text), &[], now()).unwrap().config;
     assert!(text.contains("sync_interval = \"60s\"") && text.contains("keep = "), "{text}");
     // Without its table nothing listens; an empty one has the defaults.
-    assert_eq!(read(&text), read("installation = \"x\"\n[metrics]\n"));
+    assert_eq!(read(&text), read("installation = \"x\"\n[metrics]\n[alarms.pool_messages]\n"));
 }
 
 #[test]

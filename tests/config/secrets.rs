@@ -54,6 +54,28 @@ fn a_password_is_quoted_nowhere() {
 }
 
 #[test]
+fn what_is_secret_about_alarms_is_quoted_nowhere() {
+    for lines in [
+        "[[alarms.webhook]]\nname = \"a\"\nurl = \"https://x/hunter2\"",
+        "[[alarms.webhook]]\nname = \"a\"\nurl = \"hunter2\"",
+        "[[alarms.webhook]]\nname = \"a\"\nurl = https://x/hunter2",
+        "[[alarms.webhook]]\nname = \"a\"\nURL = \"https://x/hunter2\"",
+        "[[alarms.webhook]]\nname = \"a\"\nadress = \"https://x/hunter2\"",
+        "[[alarms.webhook]]\nname = \"a\"\nsecret = \"hunter2\"",
+        "[alarms.dead_man]\nurl = \"https://user:hunter2@x/\"",
+        "[alarms.dead_man]\nurl = \"https://x/hunter2",
+        "[alarms]\ndead_man = { url = \"hunter2\" }",
+        "[[alarms.mail]]\nname = \"a\"\npassword = \"hunter2\"",
+        "[[alarms.mail]]\nname = \"a\"\nkennwort = \"hunter2\"",
+        "[[alarms.mail]]\nname = \"a\"\nkennwort = hunter2",
+        "[alarms]\nmail = [{ kennwort = \"hunter2\" }]",
+    ] {
+        let text = format!("installation = \"x\"\n{lines}\n");
+        assert!(!shown(&text).contains("hunter2"), "{lines}\n{}", shown(&text));
+    }
+}
+
+#[test]
 fn what_is_covered_keeps_its_place() {
     let told = Config::from_texts(("xensnap.toml", &main_with("pasword = \"hunter2\"")), &[], now()).unwrap_err();
     assert!(told.to_string().contains("6 | pasword = *********"), "{told}");

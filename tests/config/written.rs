@@ -61,6 +61,7 @@ id = "everything"
 enabled = false
 observe = true
 priority = 7
+rpo = "26h"
 pools = ["lab", "prod"]
 [policy.schedule]
 cron = ["5 4 * * mon-fri", "0 0 12 1 */2 *"]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 mod completions;
+mod documents;
 mod pages;
 mod policies;
 
@@ -52,5 +53,19 @@ fn the_exit_codes_are_told() {
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for code in ["0 it is done", "1 it failed", "2 the arguments are wrong", "78 a file of the configuration"] {
         assert!(help.contains(code), "{code}\n{help}");
+    }
+}
+
+#[test]
+fn the_version_names_the_revision_where_there_is_a_clone() {
+    let told = stdout(xensnap().arg("--version"));
+    let git =
+        std::process::Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=7", "HEAD"]).output();
+    match git.ok().filter(|git| git.status.success() && option_env!("XENSNAP_REVISION").is_none()) {
+        Some(git) => {
+            let revision = String::from_utf8(git.stdout).unwrap();
+            assert!(told.starts_with(&format!("xensnap {} ({}", env!("CARGO_PKG_VERSION"), revision.trim())), "{told}");
+        }
+        None => assert!(told.starts_with(&format!("xensnap {}", env!("CARGO_PKG_VERSION"))), "{told}"),
     }
 }

@@ -24,7 +24,15 @@ fn there_is_a_page_for_the_program_each_verb_and_both_files() {
     let folder = written();
     let mut expected: BTreeSet<String> = verbs().iter().map(|verb| format!("xensnap-{verb}.1")).collect();
     expected.extend(
-        ["xensnap.1", "xensnap-policy-new.1", "xensnap-policy-show.1", "xensnap.toml.5", "xensnap-policy.5"].map(str::to_owned),
+        [
+            "xensnap.1",
+            "xensnap-alarms-test.1",
+            "xensnap-policy-new.1",
+            "xensnap-policy-show.1",
+            "xensnap.toml.5",
+            "xensnap-policy.5",
+        ]
+        .map(str::to_owned),
     );
     assert_eq!(names(&folder.path().join("man")), expected);
 }

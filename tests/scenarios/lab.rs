@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::control::Listening;
-use xensnap::daemon::{Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
+use xensnap::daemon::{Alarms, Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
@@ -73,6 +73,7 @@ pub fn policy(id: &str, cron: &str, vms: &str, last: u32) -> Policy {
             description: "taken by xensnap for policy {policy}, run {run}".parse().unwrap(),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(last),
             order: Order::SnapshotFirst,
@@ -102,6 +103,8 @@ pub struct Lab {
     pub group: Option<String>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
+    /// Who is told of what goes wrong.
+    pub alarms: Option<Arc<Alarms>>,
     daemon: Option<Running>,
 }
 
@@ -158,6 +161,7 @@ impl Lab {
             every,
             group: None,
             export: None,
+            alarms: None,
             daemon: None,
         }
     }
@@ -189,6 +193,7 @@ impl Lab {
             policies: policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
             times,
             pace: self.pace,
+            alarms: self.alarms.clone(),
         }
     }
 
@@ -203,7 +208,27 @@ impl Lab {
         self.launch(folder.path(), self.plan_of(installation, policies), None).await
     }
 
+    /// Starts the service although the pool is away, and waits until it listens.
+    pub async fn start_alone(&mut self) {
+        let running = self.begin(self.folder.path(), self.plan(), None).await;
+        self.clock.settle().await;
+        self.daemon = Some(running);
+    }
+
     async fn launch(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {
+        let running = self.begin(folder, plan, export).await;
+        let mut sites = running.handle.sites();
+        for _ in 0..1000 {
+            if !sites.borrow_and_update().is_empty() {
+                self.clock.settle().await;
+                return running;
+            }
+            self.clock.advance(Duration::from_millis(100)).await;
+        }
+        panic!("the pool was not reached");
+    }
+
+    async fn begin(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {
         let opened = Store::open(folder.join(HISTORY), &StoreOptions::default(), self.clock.now()).await.unwrap();
         let clock: SharedClock = Arc::new(self.clock.clone());
         let listening = Listening::at(&folder.join(SOCKET), self.group.as_deref()).unwrap();
@@ -213,15 +238,7 @@ impl Lab {
         }
         let handle = daemon.handle();
         let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
-        let mut sites = handle.sites();
-        for _ in 0..1000 {
-            if !sites.borrow_and_update().is_empty() {
-                self.clock.settle().await;
-                return Running { handle, task };
-            }
-            self.clock.advance(Duration::from_millis(100)).await;
-        }
-        panic!("the pool was not reached");
+        Running { handle, task }
     }
 
     /// Puts other policies in force while the service runs.

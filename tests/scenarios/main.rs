@@ -2,6 +2,7 @@
 //! the pool has, whatever happens meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
+mod alarms;
 mod control;
 mod crash;
 mod foreign;
@@ -16,6 +17,7 @@ mod nights;
 mod ownership;
 mod person;
 mod pools;
+mod receiver;
 mod slots;
 mod wishes;
 mod year;

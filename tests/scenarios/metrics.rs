@@ -88,6 +88,16 @@ async fn what_happened_and_what_is_can_be_read_by_prometheus() {
     assert_eq!(value(&second, "xensnap_policy_vms", &["policy=\"watching\""]), 3.0);
     assert_eq!(value(&second, "xensnap_pool_connected", &[]) + value(&second, "xensnap_pool_trusted", &[]), 2.0);
     assert!(value(&second, "xensnap_history_bytes", &[]) > 4096.0);
+    // A snapshot is kept of each VM, and the layer that it froze.
+    let of = |name: &str| {
+        second
+            .lines()
+            .filter(|line| line.starts_with(name))
+            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+            .collect::<Vec<f64>>()
+    };
+    assert!(of("xensnap_chain_depth_max{").contains(&2.0), "{second}");
+    assert!(of("xensnap_chain_depth_disks{").iter().sum::<f64>() >= 3.0, "{second}");
     lab.stop().await;
     assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
 }

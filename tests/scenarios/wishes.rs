@@ -259,3 +259,36 @@ async fn coverage_tells_kept_broken_pending_and_unprotected() {
     assert_eq!(rpos(&third), expected(["kept", "broken", "unprotected"]));
     lab.stop().await;
 }
+
+#[tokio::test]
+async fn coverage_of_a_pool_that_is_away_is_told_from_the_inventory_or_after_a_restart_from_the_history() {
+    let mut lab = nightly(2).await;
+    lab.until("2026-03-02T03:00:00Z").await;
+    lab.simulation.kill().await;
+    lab.until("2026-03-03T12:00:00Z").await;
+    let told =
+        |answer: Vec<Value>| answer.iter().find_map(|piece| piece.get("data").cloned()).unwrap_or_else(|| panic!("{answer:?}"));
+    let lost = told(ask(&lab, json!({ "coverage": {} })).await);
+    let facts = |told: &Value| -> Vec<Value> {
+        told["vms"].as_array().unwrap().iter().map(|vm| json!([vm["name"], vm["source"], vm["rpo"], vm["newest"]])).collect()
+    };
+    assert_eq!((&lost["unreached"], &lost["away"][0]["pool"]), (&json!(["lab"]), &json!("lab")), "{lost}");
+    assert!(lost["away"][0]["since"].as_str().unwrap() < "2026-03-02T03:10", "{lost}");
+    let as_seen = facts(&lost);
+    lab.stop().await;
+    lab.start_alone().await;
+    lab.pass(600).await;
+    let alone = told(ask(&lab, json!({ "coverage": {} })).await);
+    let from_history = facts(&alone);
+    assert_eq!(from_history.len(), 2, "{alone}");
+    for (seen, known) in as_seen.iter().zip(&from_history) {
+        // More than a night and a quarter have passed since the only one.
+        assert_eq!((&known[1], &known[2]), (&json!("history"), &json!("broken")), "{alone}");
+        assert_eq!((&seen[0], &seen[1], &seen[2], &seen[3]), (&known[0], &json!("pool"), &known[2], &known[3]), "{lost} {alone}");
+    }
+    let away = &alone["away"][0];
+    assert_eq!(away["pool"], "lab");
+    assert!(away["last_seen"].as_str().unwrap() >= "2026-03-01T12:00", "{away}");
+    assert!(away["since"].as_str().unwrap() >= "2026-03-03T12:00", "{away}");
+    lab.stop().await;
+}

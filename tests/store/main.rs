@@ -1,6 +1,7 @@
 //! The history, on real files with real SQLite: races, crashes, full disks, old and foreign files.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what failed by panicking")]
 
+mod alarms;
 mod backup;
 mod crash;
 mod events;

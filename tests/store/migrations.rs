@@ -85,6 +85,9 @@ async fn has_rows(store: &Store, version: i64) {
     if version >= 4 {
         has_events(store).await;
     }
+    if version >= 5 {
+        has_alarms(store).await;
+    }
 }
 
 async fn has_slots(store: &Store) {
@@ -125,6 +128,15 @@ async fn has_events(store: &Store) {
     assert_eq!((event.vm_name.as_deref(), event.data), (Some("vm \"2\""), json!({ "attempt": 3 })));
     assert_eq!(store.approvals(ApprovalState::Pending).await.unwrap().len(), 1);
     assert_eq!(store.kept("lease/epoch").await.unwrap(), Some(json!(7)));
+}
+
+async fn has_alarms(store: &Store) {
+    let alarm = store.raised_alarms().await.unwrap().remove(0);
+    assert_eq!((alarm.what.code.as_str(), alarm.what.vm.unwrap().1.as_str()), ("rpo-broken", "vm \"2\""));
+    assert_eq!(store.alarms_to_tell(false).await.unwrap().len(), 1);
+    let waiting = store.deliveries_waiting().await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].delivery.attempts, waiting[0].delivery.channel.as_str()), (1, 3, "admins"));
+    assert_eq!(store.coverings(POOL).await.unwrap()[0].vm, uuid::Uuid::from_u128(2));
 }
 
 #[tokio::test]

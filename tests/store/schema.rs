@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use xensnap::store::{
-    ApprovalState, AttemptState, JobState, Kind, Origin, Outcome, PartState, RemovalState, Role, RunState, Severity, SlotState,
-    SnapshotState,
+    AlarmForm, ApprovalState, AttemptState, DeliveryState, JobState, Kind, Origin, Outcome, PartState, RemovalState, Role,
+    RunState, Severity, SlotState, SnapshotState,
 };
 
 use crate::support::*;
@@ -55,6 +55,10 @@ async fn every_closed_set_is_the_same_in_the_schema_and_in_the_program() {
     same!("removal_parts", "state", PartState);
     same!("events", "severity", Severity);
     same!("approvals", "state", ApprovalState);
+    same!("alarms", "severity", Severity);
+    same!("alarm_edges", "edge", xensnap::domain::alarm::Edge);
+    same!("alarm_messages", "form", AlarmForm);
+    same!("alarm_deliveries", "state", DeliveryState);
 }
 
 #[tokio::test]

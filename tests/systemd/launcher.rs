@@ -1,15 +1,17 @@
 //! Plays systemd for the binary: reads the unit, makes the folders and credentials that it names below a root of its own, starts the
 //! program as another user where that is possible, with the environment that systemd gives and nothing else, and listens to what it
-//! is told. It waits for what is said, never for time; only the watchdog's interval is real.
+//! is told. It waits for what is said, never for time; only the watchdog's interval is real. The root is a folder in which paths are
+//! rewritten, or a whole Debian that the program is confined to.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::UnixDatagram;
+use tokio::sync::mpsc;
 
 use crate::unit::Unit;
 
@@ -19,23 +21,30 @@ const BOUND: Duration = Duration::from_secs(120);
 /// Whose processes the tests start when they are root: nobody else's.
 const USER: u32 = 61_234;
 
+/// Mounts what programs expect, for the process and those it starts alone, and becomes what follows, below that root.
+const CONFINE: &str = "mount -t proc proc \"$0/proc\" && exec chroot \"$@\"";
+
 /// A machine with the unit on it.
 pub struct Machine {
-    root: TempDir,
+    root: PathBuf,
     pub unit: Unit,
     /// Nothing where the test itself is not root: then everything is its own.
     user: Option<u32>,
+    /// A whole Debian, which programs see nothing but.
+    confined: bool,
+    _folder: Option<TempDir>,
 }
 
 impl Machine {
     /// With the unit and these drop-ins, and an empty configuration.
     pub fn new(drop_ins: &[&str]) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let user = (std::fs::metadata("/proc/self").unwrap().uid() == 0).then_some(USER);
-        let machine = Self { root, unit: Unit::with(drop_ins), user };
-        std::fs::set_permissions(machine.root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (root, unit) = (folder.path().to_owned(), Unit::with(drop_ins));
+        let machine = Self { root, unit, user, confined: false, _folder: Some(folder) };
+        std::fs::set_permissions(&machine.root, std::fs::Permissions::from_mode(0o755)).unwrap();
         for folder in ["usr/bin", "run/credentials", "etc/xensnap/policies.d"] {
-            std::fs::create_dir_all(machine.root.path().join(folder)).unwrap();
+            std::fs::create_dir_all(machine.root.join(folder)).unwrap();
         }
         let (built, program) = (env!("CARGO_BIN_EXE_xensnap"), machine.path("/usr/bin/xensnap"));
         std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).unwrap();
@@ -44,9 +53,52 @@ impl Machine {
         machine
     }
 
+    /// A whole Debian, on which the package has put the unit and the program, and made the user.
+    pub fn debian(root: &Path, drop_ins: &[&str]) -> Self {
+        let installed = std::fs::read_to_string(root.join("lib/systemd/system/xensnap.service")).unwrap();
+        let unit = Unit::of(&installed, drop_ins);
+        let users = std::fs::read_to_string(root.join("etc/passwd")).unwrap();
+        let line = users.lines().find_map(|line| line.strip_prefix(unit.last("User"))?.strip_prefix(":x:")).unwrap();
+        let user = line.split(':').next().unwrap().parse().unwrap();
+        std::fs::create_dir_all(root.join("run/credentials")).unwrap();
+        Self { root: root.to_owned(), unit, user: Some(user), confined: true, _folder: None }
+    }
+
     /// Where a path of the unit is in truth.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path.trim_start_matches('/'))
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// What the program calls such a path.
+    fn told(&self, path: PathBuf) -> PathBuf {
+        if self.confined { Path::new("/").join(path.strip_prefix(&self.root).unwrap()) } else { path }
+    }
+
+    /// A command of the unit, as the unit's user and with its environment.
+    fn command(&self, key: &str) -> Command {
+        let mut words = self.unit.last(key).split_whitespace();
+        let program = words.next().unwrap();
+        let mut command = if self.confined {
+            let as_whom = format!("--userspec={}:{}", self.unit.last("User"), self.unit.last("Group"));
+            confined(&self.root, &[&as_whom], program)
+        } else {
+            let mut command = Command::new(self.path(program));
+            if let Some(user) = self.user {
+                command.uid(user).gid(user);
+            }
+            command
+        };
+        command.args(words.map(|word| if word.starts_with("/etc/") { self.told(self.path(word)) } else { word.into() }));
+        self.environment(&mut command);
+        command.current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    /// `systemctl reload`: what the unit's command says, once it is done. Below a root of its own the main file has to be named.
+    pub fn reload(&self) -> Output {
+        let mut command = self.command("ExecReload");
+        command.arg("--config").arg(self.told(self.path("/etc/xensnap/xensnap.toml")));
+        command.output().unwrap()
     }
 
     /// A file that root writes and the service reads.
@@ -96,40 +148,57 @@ impl Machine {
         };
         let (state, runtime) = (folder("/var/lib", "State"), folder("/run", "Runtime"));
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin").env("LANG", "C.UTF-8");
+        let (state, runtime) = (self.told(state), self.told(runtime));
         command.env("HOME", &state).env("USER", self.unit.last("User")).env("LOGNAME", self.unit.last("User"));
         command.env("STATE_DIRECTORY", &state).env("RUNTIME_DIRECTORY", &runtime);
-        command.env("CONFIGURATION_DIRECTORY", self.path("/etc").join(self.unit.last("ConfigurationDirectory")));
+        command.env("CONFIGURATION_DIRECTORY", self.told(self.path("/etc").join(self.unit.last("ConfigurationDirectory"))));
         command.env("INVOCATION_ID", "0123456789abcdef0123456789abcdef").env("SYSTEMD_EXEC_PID", "1");
         command.env("WATCHDOG_USEC", self.unit.duration("WatchdogSec").as_micros().to_string());
         if let Some(credentials) = self.credentials() {
-            command.env("CREDENTIALS_DIRECTORY", credentials);
+            command.env("CREDENTIALS_DIRECTORY", self.told(credentials));
         }
     }
 
     /// `systemctl start`.
     pub fn start(&self) -> Service {
         assert_eq!((self.unit.last("Type"), self.unit.last("NotifyAccess")), ("notify", "main"));
-        let mut words = self.unit.last("ExecStart").split_whitespace();
-        let mut command = Command::new(self.path(words.next().unwrap()));
-        command.args(words.map(|word| if word.starts_with("/etc/") { self.path(word) } else { word.into() }));
-        self.environment(&mut command);
+        let mut command = self.command("ExecStart");
         let (socket, log) = (self.path("/run/notify"), self.path("/run/stderr"));
         let _ = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
-        command.env("NOTIFY_SOCKET", &socket).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
-        if let Some(user) = self.user {
-            command.uid(user).gid(user);
-        }
-        Service { child: command.spawn().unwrap(), notify, log, told: Vec::new(), read: 0 }
+        command.env("NOTIFY_SOCKET", self.told(socket));
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        Service { child: command.spawn().unwrap(), notify: listen(notify), log, told: Vec::new(), read: 0 }
     }
+}
+
+/// A command below this root, that sees nothing else; its process is the program's own.
+pub fn confined(root: &Path, options: &[&str], program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", CONFINE]).arg(root).args(options).arg(root).arg(program);
+    command
+}
+
+/// Takes what is told as soon as it is: the kernel holds ten datagrams, and whoever tells more waits.
+fn listen(notify: UnixDatagram) -> mpsc::UnboundedReceiver<String> {
+    let (heard, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        while let Ok(length) = notify.recv(&mut buffer).await {
+            let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            if heard.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
 
 /// A service that runs; it ends with the test.
 pub struct Service {
     child: Child,
-    notify: UnixDatagram,
+    notify: mpsc::UnboundedReceiver<String>,
     log: PathBuf,
     /// What it has told so far, one assignment each.
     pub told: Vec<String>,
@@ -166,9 +235,7 @@ impl Service {
     }
 
     async fn hear(&mut self) {
-        let mut buffer = vec![0; 4096];
-        let length = self.notify.recv(&mut buffer).await.unwrap();
-        let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        let text = self.notify.recv().await.unwrap();
         self.told.extend(text.lines().map(str::to_owned));
     }
 

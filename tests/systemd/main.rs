@@ -4,6 +4,8 @@
 
 mod catalogue;
 mod launcher;
+mod manager;
+mod package;
 mod service;
 mod unit;
 

@@ -99,12 +99,35 @@ async fn a_reload_of_files_with_errors_changes_nothing_and_ends() {
     machine.write("/etc/xensnap/credentials/tokyo", PASSWORD);
     let mut service = started(&machine, "yearly 20").await;
     policy(&machine, "yearly", "61 * * * *");
-    service.signal("-HUP");
+    let reloaded = machine.reload();
+    let said = String::from_utf8_lossy(&[reloaded.stdout, reloaded.stderr].concat()).into_owned();
+    assert_eq!(reloaded.status.code(), Some(78), "{said}");
+    assert!(said.contains("61 * * * *"), "{said}");
     service.tells("that it reloads", |line| line == "RELOADING=1").await;
     service.tells("that it is ready again", |line| line == "READY=1").await;
     service.signal("-TERM");
     assert!(service.ends().await.success());
     assert!(service.log().contains("the policies of before stay in force"), "{}", service.log());
+}
+
+#[tokio::test]
+async fn the_units_own_reload_waits_until_the_files_are_in_force_and_says_what_changed() {
+    let pool = pool().await;
+    let machine = Machine::new(&[CREDENTIAL]);
+    configure(&machine, &pool, "yearly", "0 0 1 1 *");
+    machine.write("/etc/xensnap/credentials/tokyo", PASSWORD);
+    let mut service = started(&machine, "yearly 20").await;
+    policy(&machine, "leap-day", "0 0 29 2 *");
+    let reloaded = machine.reload();
+    let said = String::from_utf8_lossy(&[reloaded.stdout, reloaded.stderr].concat()).into_owned();
+    assert!(reloaded.status.success() && said.contains("yearly") && said.contains("leap-day"), "{said}");
+    // The answer came after the change, so nobody needs to wait for it.
+    assert!(service.log().contains("policy yearly is gone; policy leap-day is new"), "{}", service.log());
+    service.signal("-TERM");
+    assert!(service.ends().await.success());
+    let reloaded = machine.reload();
+    let said = String::from_utf8_lossy(&reloaded.stderr).into_owned();
+    assert!(!reloaded.status.success() && said.contains("no service answers"), "{said}");
 }
 
 #[tokio::test]

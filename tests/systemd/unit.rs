@@ -12,8 +12,13 @@ pub struct Unit(Vec<(String, String, String)>);
 impl Unit {
     /// Our unit with these drop-ins.
     pub fn with(drop_ins: &[&str]) -> Self {
+        Self::of(&std::fs::read_to_string(file("systemd/xensnap.service")).unwrap(), drop_ins)
+    }
+
+    /// This unit with these drop-ins.
+    pub fn of(text: &str, drop_ins: &[&str]) -> Self {
         let mut unit = Self(Vec::new());
-        unit.read(&std::fs::read_to_string(file("systemd/xensnap.service")).unwrap());
+        unit.read(text);
         for drop_in in drop_ins {
             unit.read(drop_in);
         }

@@ -106,6 +106,7 @@ impl Files {
             pools: now.pools.clone(),
             store: now.store.clone(),
             metrics: now.metrics.clone(),
+            alarms: new.alarms.clone(),
             daemon: DaemonConfig { socket, socket_group, ..new.daemon.clone() },
             policies: new.policies.clone(),
         }

@@ -11,6 +11,7 @@ use super::{Desk, sections};
 use crate::domain::id::{PoolUuid, RunId, SnapshotUuid, VmUuid};
 use crate::domain::mark::{KEY, Mark};
 use crate::domain::retention::{Expiry, Verdict};
+use crate::domain::size;
 use crate::domain::snapshot::Kind;
 use crate::store::{Event, EventFilter, Page, Removal, Snapshot, SnapshotFilter};
 
@@ -147,7 +148,7 @@ fn disks(desk: &Desk<'_>, snapshot: &Snapshot) {
         let cells = [
             (&disk.position).into(),
             (&disk.name).into(),
-            size(disk.virtual_size).into(),
+            size::told(disk.virtual_size).into(),
             disk.vdi.to_string().into(),
             disk.sr.to_string().into(),
             disk.of.map_or_else(|| NOTHING.to_owned(), |of| of.to_string()).into(),
@@ -176,11 +177,4 @@ fn parts(desk: &Desk<'_>, removal: &Removal) {
     }
     sections::heading(desk, &format!("Parts of the removal planned {}", desk.times.short(removal.planned_at)));
     table.print(desk.screen);
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (0..UNITS.len() - 1).find(|unit| bytes >> (10 * (unit + 1)) == 0).unwrap_or(UNITS.len() - 1);
-    let whole = bytes as f64 / (1_u64 << (10 * unit)) as f64;
-    if whole.fract() < 0.05 { format!("{whole:.0} {}", UNITS[unit]) } else { format!("{whole:.1} {}", UNITS[unit]) }
 }

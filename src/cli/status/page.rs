@@ -31,7 +31,8 @@ fn headline(status: &Status, times: &Times, screen: &Screen) -> String {
     match &status.service {
         Some(service) => {
             let up = rough(status.at - service.started_at);
-            let text = format!("xensnap {}, process {}, up {up}: {running}, {next}", service.xensnap, service.pid);
+            let revision = if service.revision.is_empty() { String::new() } else { format!(" ({})", service.revision) };
+            let text = format!("xensnap {}{revision}, process {}, up {up}: {running}, {next}", service.xensnap, service.pid);
             screen.paint(Tone::Good, &text)
         }
         None => screen.paint(Tone::Bad, "No service runs; this is what the history says. Nothing will be taken."),

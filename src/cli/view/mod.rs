@@ -20,7 +20,7 @@ mod table;
 mod times;
 
 pub(super) use facts::Facts;
-pub(super) use screen::{Screen, Tone, cut, harmless};
+pub(super) use screen::{Screen, Tone, cut, harmless, wrapped};
 pub(super) use table::{Cell, Column, Table};
 pub(super) use times::{Moment, Times, rough};
 

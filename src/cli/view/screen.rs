@@ -104,7 +104,7 @@ pub(super) fn beginning(text: &str, columns: usize) -> String {
 }
 
 /// The text in lines of at most so many columns, broken between words where there are any.
-pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub(in crate::cli) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     // A character may take two.
     let columns = columns.max(2);
     let (mut lines, mut line) = (Vec::new(), String::new());

@@ -21,6 +21,7 @@ use super::tree::Table;
 use crate::domain::id::{NameError, PolicyId};
 use crate::domain::policy::{Limits, Policy, PolicyError, Priority};
 use crate::domain::schedule::ScheduleError;
+use crate::domain::span::Exact;
 
 /// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,7 @@ fn parts(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Fi
     let selection = select::selection(&mut fields, extent, findings);
     let snapshot = snapshot::snapshot(&mut fields, extent, findings);
     let hooks = hooks::hooks(&mut fields, findings);
+    let rpo = rpo(&mut fields, findings);
     let retention = retention::retention(&mut fields, extent, findings);
     let limits = limits(&mut fields, around, findings);
     fields.finish(findings);
@@ -86,6 +88,7 @@ fn parts(table: &Table, extent: Extent, around: &Surroundings, findings: &mut Fi
         selection: selection?,
         snapshot: snapshot?,
         hooks,
+        rpo,
         retention: retention?,
         limits,
     };
@@ -160,6 +163,16 @@ fn slug(name: &str) -> Option<PolicyId> {
         Err(NameError::Character { suggestion, .. }) => suggestion.parse().ok(),
         Err(_) => None,
     }
+}
+
+fn rpo(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Exact> {
+    let rpo = fields.parsed::<Exact>("rpo", findings)?;
+    let (least, most) = (Exact::seconds(60), Exact::seconds(366 * 86_400));
+    let fits = (least..=most).contains(&rpo.value);
+    if !fits {
+        findings.error(rpo.place, "`rpo` is out of range", format!("write {least} to {most}, for example rpo = \"26h\""));
+    }
+    fits.then_some(rpo.value)
 }
 
 fn pools(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<Written<String>> {

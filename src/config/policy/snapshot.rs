@@ -55,10 +55,22 @@ fn kind(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Wan
     if known {
         let place = kind.map(|kind| (kind.place, kind.depth));
         if !matches!(asked, Kind::Quiesced | Kind::Memory) {
-            idle(fallback.as_ref(), place, "fallback", "quiesced and memory", findings);
+            idle(
+                fallback.as_ref(),
+                place,
+                "fallback",
+                "it belongs to the kinds quiesced and memory; remove it, or choose one of them",
+                findings,
+            );
         }
         if asked != Kind::Offline {
-            idle(timeout.as_ref(), place, "shutdown_timeout", "offline", findings);
+            idle(
+                timeout.as_ref(),
+                place,
+                "shutdown_timeout",
+                "it belongs to the kind offline; remove it, or write kind = \"offline\"",
+                findings,
+            );
         }
     }
     let fallback = fallback.map(|fallback| fallback.value).unwrap_or_default();
@@ -71,10 +83,9 @@ fn kind(fields: &mut Fields<'_>, extent: Extent, findings: &mut Findings) -> Wan
 }
 
 /// A key that has no effect beside the kind, unless the kind was chosen nearer to the policy than the key.
-fn idle<T>(key: Option<&Written<T>>, kind: Option<(Place, u8)>, word: &str, kinds: &str, findings: &mut Findings) {
+fn idle<T>(key: Option<&Written<T>>, kind: Option<(Place, u8)>, word: &str, help: &str, findings: &mut Findings) {
     let Some(key) = key else { return };
-    let (message, help) =
-        (format!("`{word}` has no effect"), format!("it belongs to the kinds {kinds}; remove it, or choose one"));
+    let message = format!("`{word}` has no effect");
     match kind {
         Some((_, depth)) if key.depth > depth => {}
         Some((place, _)) => findings.conflict(key.place, (place, "beside this kind"), message, help),

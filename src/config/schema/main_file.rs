@@ -23,6 +23,7 @@ const MAIN: &[Key] = &[
     may("daemon", Shape::Table(&DAEMON), "", "How the daemon works."),
     may("store", Shape::Table(&STORE), "", "Where the history lies."),
     may("metrics", Shape::Table(&METRICS), "", "Figures for Prometheus; without this table nothing listens."),
+    may("alarms", Shape::Table(&ALARMS), "", "Who is told of what goes wrong; without this table the journal alone."),
     may("pool", Shape::Tables(&POOL), "", "The pools, each with all its hosts that may become master."),
 ];
 
@@ -114,6 +115,115 @@ static METRICS: Block = block(
             "5000",
             "So many VMs have series of their own; how many more there are is told as a number.",
         ),
+    ]],
+);
+
+static ALARMS: Block = block(
+    "alarms",
+    "Who is told of what goes wrong: once when it begins, once when it ends.",
+    &[&[
+        may(
+            "least",
+            SEVERITY,
+            "\"error\"",
+            "What matters at least so much is told at once; the rest, down to warnings, by the digest.",
+        ),
+        may(
+            "interval",
+            Shape::Text,
+            "\"10m\"",
+            "At most one message in this time: what begins and ends in between goes together. 0s to 1d.",
+        ),
+        may("remind", Shape::Text, "\"1d\"", "What is still wrong is told again after this: 1h to 30d, or \"never\"."),
+        may("give_up", Shape::Text, "\"3d\"", "How long a message that cannot be delivered is tried: 1h to 30d."),
+        may("digest", Shape::Table(&DIGEST), "", "When what does not go at once is told."),
+        may("mail", Shape::Tables(&MAIL), "", "By mail."),
+        may("webhook", Shape::Tables(&WEBHOOK), "", "As signed JSON over HTTP."),
+        may("pool_messages", Shape::Table(&POOL_MESSAGES), "", "As messages of the pools, which XenCenter shows."),
+        may("dead_man", Shape::Table(&DEAD_MAN), "", "A monitor outside that raises an alarm when it does not hear from us."),
+    ]],
+);
+
+const SEVERITY: Shape = Shape::Choice(&["notice", "warning", "error", "critical"]);
+
+static DIGEST: Block = block(
+    "alarms.digest",
+    "When what does not go at once is told. Where nothing changed, nothing goes.",
+    &[&[
+        may("enabled", Shape::Flag, "true", "Whether there is one."),
+        may("cron", Shape::Texts, "\"0 7 * * *\"", "Minute, hour, day of month, month, weekday, as in policies."),
+        may("zone", Shape::Text, "\"UTC\"", "The zone in which that is meant."),
+    ]],
+);
+
+static MAIL: Block = block(
+    "alarms.mail",
+    "A mail server, and who gets mail through it.",
+    &[&[
+        must("name", Shape::Text, "What messages and `xensnap alarms` call it: 1 to 32 letters, digits, \"-\", \"_\" or \".\"."),
+        must("host", Shape::Text, "The server."),
+        may("port", Shape::Number(1, 65_535), "", "Its port; without it 587, 465 with tls, 25 with none."),
+        may(
+            "tls",
+            Shape::Choice(&["starttls", "tls", "none"]),
+            "\"starttls\"",
+            "\"starttls\" begins in the clear and insists on encryption, \"tls\" is encrypted from the first byte; \"none\" is for this machine.",
+        ),
+        may("username", Shape::Text, "", "Who logs in; it needs a password."),
+        may("password_file", Shape::Text, "", "A file that others cannot read, whose first line is the password."),
+        may("password_credential", Shape::Text, "", "The password is this credential of the service, as in LoadCredential=."),
+        must("from", Shape::Text, "The sender."),
+        must("to", Shape::Texts, "The recipients."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
+        may("timeout", Shape::Text, "\"30s\"", "How long a delivery may take: 1s to 2m."),
+    ]],
+);
+
+static WEBHOOK: Block = block(
+    "alarms.webhook",
+    "Somebody on the web who takes alarms as JSON (docs/ALARMS.md).",
+    &[&[
+        must("name", Shape::Text, "What messages and `xensnap alarms` call it: 1 to 32 letters, digits, \"-\", \"_\" or \".\"."),
+        must("url", Shape::Text, "Where. It is shown nowhere, because it may be a secret by itself."),
+        may("secret_file", Shape::Text, "", "A file that others cannot read, whose first line signs each message."),
+        may("secret_credential", Shape::Text, "", "The same in a credential of the service, as in LoadCredential=."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
+        may("timeout", Shape::Text, "\"10s\"", "How long a delivery may take: 1s to 2m."),
+    ]],
+);
+
+static POOL_MESSAGES: Block = block(
+    "alarms.pool_messages",
+    "Alarms about snapshots, as messages of the pool in the form that XenCenter shows for scheduled snapshots.",
+    &[&[
+        may("enabled", Shape::Flag, "true", "Whether they are written."),
+        may("least", SEVERITY, "\"warning\"", "What matters less is not."),
+    ]],
+);
+
+static DEAD_MAN: Block = block(
+    "alarms.dead_man",
+    "A monitor outside that raises an alarm when it does not hear from us. It is pinged while due times are being looked after.",
+    &[&[
+        must("url", Shape::Text, "Where. It is shown nowhere, because it may be a secret by itself."),
+        may("interval", Shape::Text, "\"60s\"", "How often: 10s to 1d."),
+        may(
+            "ca_file",
+            Shape::Text,
+            "",
+            "The authority that signed the server's certificate (PEM); without it, the machine's count.",
+        ),
+        may("timeout", Shape::Text, "\"10s\"", "How long a ping may take: 1s to 2m."),
     ]],
 );
 

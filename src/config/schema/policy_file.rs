@@ -41,6 +41,13 @@ const SHARED: &[Key] = &[
     needed("select", Shape::Table(&SELECT), "Which VMs it covers."),
     may("snapshot", Shape::Table(&SNAPSHOT), "", "How snapshots are taken."),
     may("hooks", Shape::Tables(&HOOK), "", "Commands around snapshots."),
+    may(
+        "rpo",
+        Shape::Text,
+        "",
+        "An alarm is raised while the newest good snapshot of a VM is older than this: \"26h\". Without it, the longest time between two \
+         due times and a quarter of it, which alarms tell by the digest.",
+    ),
     needed("retention", Shape::Table(&RETENTION), "What is kept."),
     may("limits", Shape::Table(&LIMITS), "", "How much of it works at once."),
 ];

@@ -2,14 +2,18 @@
 //! out once in a while only.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::super::Handle;
+use super::super::{Handle, Plan};
+use crate::domain::chain::Depths;
+use crate::domain::event::Severity;
 use crate::domain::policy::Policy;
+use crate::engine::chains;
 use crate::engine::selecting::{self, Chosen};
 use crate::engine::site::{SharedSite, Site};
 use crate::store;
@@ -20,28 +24,35 @@ use crate::xenapi::records::Sr;
 /// What is costly is gathered again after this, in time of the clock.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// So many due times, or so many days, are looked at for the longest time between two.
-const SLOTS: usize = 300;
-const DAYS: TimeDelta = TimeDelta::days(40);
+/// What is costly, as of a minute ago at most.
+#[derive(Default)]
+struct Costly {
+    /// VMs, by pool and policy.
+    covered: HashMap<(Uuid, String), Vec<Chosen>>,
+    /// How deep the chains of disks are, by pool and SR.
+    depths: HashMap<(Uuid, Uuid), Depths>,
+    /// The pools that were looked at.
+    pools: Vec<Uuid>,
+}
 
-/// VMs, by pool and policy.
-type Covered = HashMap<(Uuid, String), Vec<Chosen>>;
+/// The day of which it is, and seconds.
+type Interval = (NaiveDate, Option<i64>);
 
 pub(super) struct Gatherer {
     handle: Handle,
-    covered: Mutex<Option<(Duration, Covered)>>,
-    /// The longest time between two due times, by policy and its schedule.
-    intervals: std::sync::Mutex<HashMap<(String, String), Option<i64>>>,
+    costly: Mutex<Option<(Duration, Arc<Costly>)>>,
+    /// The longest time between two slots, by policy and all that decides it, and of which day: what is closed comes and goes.
+    intervals: std::sync::Mutex<HashMap<(String, String), Interval>>,
 }
 
 impl Gatherer {
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle, covered: Mutex::default(), intervals: std::sync::Mutex::default() }
+        Self { handle, costly: Mutex::default(), intervals: std::sync::Mutex::default() }
     }
 
     pub(super) async fn scene(&self) -> store::Result<Scene> {
         let sites = self.handle.sites.borrow().clone();
-        let covered = self.covered(&sites).await;
+        let costly = self.costly(&sites).await;
         let cursors = self.handle.store.cursors().await?;
         let since: HashMap<(Uuid, &str), DateTime<Utc>> =
             cursors.iter().map(|cursor| ((cursor.pool, cursor.policy.as_str()), cursor.counts_from)).collect();
@@ -52,39 +63,62 @@ impl Gatherer {
             let mut scene = PoolScene { name: name.clone(), ..PoolScene::default() };
             if let Some(site) = sites.iter().find(|site| site.name() == name) {
                 scene.policies = plan.enabled_on(name).map(|policy| self.policy(site, policy, &since)).collect();
-                self.pool(site, &covered, &mut scene).await?;
+                self.pool(site, &costly, &mut scene).await?;
             }
             pools.push(scene);
         }
         Ok(Scene {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: self.handle.desk.build,
             history_bytes: self.handle.store.bytes(),
             running: self.handle.runs.len() as u64,
+            alarms: self.alarms(&plan).await?,
+            alarms_waiting: self.alarms_waiting(&plan).await?,
             pools,
         })
     }
 
-    /// Which VMs each policy covers, as of a minute ago at most.
-    async fn covered(&self, sites: &[SharedSite]) -> Covered {
-        let mut known = self.covered.lock().await;
+    async fn alarms(&self, plan: &Plan) -> store::Result<Vec<(&'static str, u64)>> {
+        if plan.alarms.is_none() {
+            return Ok(Vec::new());
+        }
+        let raised = self.handle.store.raised_alarms().await?;
+        let count = |severity: &Severity| raised.iter().filter(|raised| raised.what.severity == *severity).count() as u64;
+        Ok(Severity::ALL.iter().filter(|severity| **severity >= Severity::Notice).map(|one| (one.as_str(), count(one))).collect())
+    }
+
+    async fn alarms_waiting(&self, plan: &Plan) -> store::Result<Vec<(String, u64)>> {
+        let Some(alarms) = &plan.alarms else { return Ok(Vec::new()) };
+        let waiting = self.handle.store.deliveries_by_channel().await?;
+        let count = |name: &str| waiting.iter().find(|(channel, _)| channel == name).map_or(0, |(_, count)| *count);
+        Ok(super::super::alarms::names(alarms, plan).into_iter().map(|name| (name.clone(), count(&name))).collect())
+    }
+
+    /// Which VMs each policy covers and how deep chains are, as of a minute ago at most.
+    async fn costly(&self, sites: &[SharedSite]) -> Arc<Costly> {
+        let mut known = self.costly.lock().await;
         let now = self.handle.clock.elapsed();
-        if let Some((at, covered)) = &*known
+        if let Some((at, costly)) = &*known
             && now.saturating_sub(*at) < FRESH
-            && sites.iter().all(|site| covered.keys().any(|(pool, _)| *pool == site.uuid.0))
+            && sites.iter().all(|site| costly.pools.contains(&site.uuid.0))
         {
-            return covered.clone();
+            return Arc::clone(costly);
         }
         let plan = self.handle.plan();
-        let mut covered = Covered::new();
+        let mut costly = Costly::default();
         for site in sites {
+            let pool = site.uuid.0;
+            costly.pools.push(pool);
             let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
             for (policy, vms) in policies.iter().zip(selecting::all(site, &policies)) {
-                covered.insert((site.uuid.0, policy.id.to_string()), vms);
+                costly.covered.insert((pool, policy.id.to_string()), vms);
             }
             tokio::task::yield_now().await;
+            costly.depths.extend(depths(site).into_iter().map(|(sr, depths)| ((pool, sr), depths)));
+            tokio::task::yield_now().await;
         }
-        *known = Some((now, covered.clone()));
-        covered
+        let costly = Arc::new(costly);
+        *known = Some((now, Arc::clone(&costly)));
+        costly
     }
 
     fn policy(&self, site: &Site, policy: &Policy, since: &HashMap<(Uuid, &str), DateTime<Utc>>) -> PolicyScene {
@@ -102,12 +136,18 @@ impl Gatherer {
     }
 
     fn interval(&self, policy: &Policy, now: DateTime<Utc>) -> Option<i64> {
-        let key = (policy.id.to_string(), policy.schedule.signature());
+        let schedule = &policy.schedule;
+        let key = (policy.id.to_string(), format!("{}; {:?}", schedule.signature(), schedule.windows));
         let mut known = self.intervals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *known.entry(key).or_insert_with(|| longest(policy, now))
+        if let Some((_, longest)) = known.get(&key).filter(|(day, _)| *day == now.date_naive()) {
+            return *longest;
+        }
+        let longest = schedule.longest_interval(now).map(|longest| longest.num_seconds());
+        known.insert(key, (now.date_naive(), longest));
+        longest
     }
 
-    async fn pool(&self, site: &Site, covered: &Covered, scene: &mut PoolScene) -> store::Result<()> {
+    async fn pool(&self, site: &Site, costly: &Costly, scene: &mut PoolScene) -> store::Result<()> {
         let figures = self.handle.store.figures(site.uuid.0).await?;
         scene.connected = matches!(site.inventory.status().borrow().follows, Follows::Live | Follows::ByReading);
         scene.trusted = site.is_trusted();
@@ -118,7 +158,7 @@ impl Gatherer {
         for policy in &mut scene.policies {
             let of_policy = figures.held.iter().filter(|(id, ..)| *id == policy.id);
             policy.snapshots = of_policy.map(|(_, state, number)| (state.as_str(), *number)).collect();
-            let vms = covered.get(&(site.uuid.0, policy.id.clone())).map(Vec::as_slice).unwrap_or_default();
+            let vms = costly.covered.get(&(site.uuid.0, policy.id.clone())).map(Vec::as_slice).unwrap_or_default();
             policy.vms = vms.len() as u64;
             // Nobody promised them anything yet.
             let promised = if policy.observes { 0 } else { vms.len() };
@@ -133,7 +173,7 @@ impl Gatherer {
             });
             scene.vms.extend(series);
         }
-        scene.srs = storage(site);
+        scene.srs = storage(site, costly);
         let calls = site.pool.tallies().into_iter();
         scene.calls = calls
             .map(|(method, tally)| Calls { method, calls: tally.calls, errors: tally.errors.into_iter().collect() })
@@ -142,22 +182,15 @@ impl Gatherer {
     }
 }
 
-fn longest(policy: &Policy, now: DateTime<Utc>) -> Option<i64> {
-    let mut last = policy.schedule.next_after(now)?;
-    let mut longest = None;
-    for _ in 0..SLOTS {
-        let Some(next) = policy.schedule.next_after(last) else { break };
-        longest = longest.max(Some((next - last).num_seconds()));
-        last = next;
-        if last - now > DAYS {
-            break;
-        }
-    }
-    longest
+/// How deep the chains of each SR are.
+fn depths(site: &Site) -> Vec<(Uuid, Depths)> {
+    let tables = site.inventory.read();
+    let all = chains::of(&tables, (Some(&site.installation), site.uuid));
+    chains::by_sr(&tables, &all).iter().map(|(sr, chains)| (*sr, Depths::of(chains))).collect()
 }
 
 /// Storage that disks can be on, with what we do there.
-fn storage(site: &Site) -> Vec<SrScene> {
+fn storage(site: &Site, costly: &Costly) -> Vec<SrScene> {
     let queues = site.admission.queues();
     let tables = site.inventory.read();
     let scenes = tables.all::<Sr>().filter(|(_, sr)| &*sr.content_type != "iso").map(|(_, sr)| {
@@ -169,6 +202,7 @@ fn storage(site: &Site) -> Vec<SrScene> {
             space: (sr.physical_size > 0).then_some((sr.physical_size, sr.physical_utilisation)),
             in_flight: queue.map_or(0, |queue| queue.in_flight),
             waiting: queue.map_or(0, |queue| queue.staged + queue.waiting),
+            depths: costly.depths.get(&(site.uuid.0, uuid)).copied(),
         }
     });
     let mut scenes: Vec<SrScene> = scenes.collect();

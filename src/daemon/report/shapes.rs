@@ -31,6 +31,9 @@ pub struct Status {
 pub struct Service {
     /// Its version.
     pub xensnap: String,
+    /// What the version control calls its source; empty where nobody knows.
+    #[serde(default)]
+    pub revision: String,
     /// Its process.
     pub pid: u32,
     /// When it started.

@@ -42,7 +42,8 @@ pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Res
     });
     let mut status = known(&handle.store, applying, handle.wishes.pauses(), now).await?;
     status.service = Some(Service {
-        xensnap: env!("CARGO_PKG_VERSION").to_owned(),
+        xensnap: handle.desk.build.version.to_owned(),
+        revision: handle.desk.build.revision.to_owned(),
         pid: std::process::id(),
         started_at: handle.desk.started_at,
         policies: plan.policies.len(),
@@ -215,7 +216,7 @@ async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
 fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
     let trouble = |weight, code: &str, text| {
         let since = pool.since.unwrap_or(now);
-        Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, text })
+        Some(Trouble { weight, code: code.to_owned(), since, pool: Some(pool.name.clone()), policy: None, run: None, text })
     };
     let long = pool.since.is_some_and(|since| now - since > REACHED_WITHIN);
     if pool.phase == Phase::Unreachable || pool.phase == Phase::Connecting && long {

@@ -7,14 +7,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::daemon::alarms::UNDELIVERED;
 use crate::engine::error::Result;
-use crate::store::{ApprovalState, JobState, Outcome, Page, RunFilter, SlotFilter, SlotState, Store};
+use crate::store::{
+    ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store,
+};
 
 /// What is older is history.
 const LOOKED_BACK: TimeDelta = TimeDelta::days(31);
 
 /// So many of each kind are looked at.
 const MOST: u32 = 500;
+
+/// What was given up longer ago is history.
+const GIVEN_UP_TOLD: TimeDelta = TimeDelta::days(7);
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +45,9 @@ pub struct Trouble {
     pub pool: Option<String>,
     /// The policy's id.
     pub policy: Option<String>,
+    /// The newest run that it is about; told inside the service only.
+    #[serde(skip)]
+    pub run: Option<RunId>,
     /// One sentence.
     pub text: String,
 }
@@ -62,6 +71,7 @@ pub async fn troubles(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>>
     all.extend(missed(store, now, &pools, &known).await?);
     all.extend(questions(store, &pools).await?);
     all.extend(unresolved(store, &pools).await?);
+    all.extend(undelivered(store, now).await?);
     for (uuid, name) in &pools {
         let orphans = store.orphans(*uuid).await?;
         if let Some(since) = orphans.iter().map(|removal| removal.finished_at.unwrap_or(removal.planned_at)).min() {
@@ -75,6 +85,7 @@ pub async fn troubles(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>>
                 since,
                 pool: Some(name.clone()),
                 policy: None,
+                run: None,
                 text,
             });
         }
@@ -127,6 +138,7 @@ async fn runs(store: &Store, now: DateTime<Utc>, pools: &BTreeMap<Uuid, String>,
             since: first.due_at,
             pool: pools.get(&key.1).cloned(),
             policy: Some(key.0),
+            run: Some(newest.id),
             text,
         });
     }
@@ -153,7 +165,7 @@ async fn missed(store: &Store, now: DateTime<Utc>, pools: &BTreeMap<Uuid, String
             newest.detail
         );
         let (pool, code) = (pools.get(&key.1).cloned(), "missed".into());
-        all.push(Trouble { weight: Weight::Critical, code, since: first.due_at, pool, policy: Some(key.0), text });
+        all.push(Trouble { weight: Weight::Critical, code, since: first.due_at, pool, policy: Some(key.0), run: None, text });
     }
     Ok(all)
 }
@@ -174,7 +186,7 @@ async fn questions(store: &Store, pools: &BTreeMap<Uuid, String>) -> Result<Vec<
         let text =
             format!("policy {}: {count} prunings wait for a person; `xensnap prune {} --dry-run`, then --approve", key.0, key.0);
         let (pool, code) = (pools.get(&key.1).cloned(), "approval".into());
-        Trouble { weight: Weight::Warning, code, since, pool, policy: Some(key.0), text }
+        Trouble { weight: Weight::Warning, code, since, pool, policy: Some(key.0), run: None, text }
     };
     Ok(open.into_iter().map(trouble).collect())
 }
@@ -194,8 +206,43 @@ async fn unresolved(store: &Store, pools: &BTreeMap<Uuid, String>) -> Result<Vec
             since: job.changed_at,
             pool,
             policy: Some(job.policy),
+            run: Some(job.run),
             text,
         }
     };
     Ok(jobs.into_iter().filter(|job| job.state == JobState::Unresolved).map(trouble).collect())
+}
+
+/// Channels through which nobody is told.
+async fn undelivered(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>> {
+    let mut channels: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for delivery in store.deliveries(now - GIVEN_UP_TOLD, MOST).await? {
+        channels.entry(delivery.channel.clone()).or_default().push(delivery);
+    }
+    // The newest stand first, and one that arrived puts right what was before it.
+    Ok(channels.into_values().filter_map(|deliveries| of_channel(&deliveries)).collect())
+}
+
+fn of_channel(deliveries: &[Delivery]) -> Option<Trouble> {
+    let since_good: Vec<&Delivery> = deliveries.iter().take_while(|one| one.state != DeliveryState::Delivered).collect();
+    let lost = |one: &&&Delivery| one.state == DeliveryState::GivenUp;
+    let (given_up, waiting): (Vec<&&Delivery>, Vec<&&Delivery>) = since_good.iter().partition(lost);
+    let tried: Vec<&&&Delivery> = waiting.iter().filter(|one| one.state == DeliveryState::Waiting && one.attempts > 1).collect();
+    let failed: Vec<&Delivery> = given_up.iter().map(|one| **one).chain(tried.iter().map(|one| ***one)).collect();
+    let newest = failed.iter().max_by_key(|one| one.id)?;
+    let text = format!(
+        "{} about alarms did not arrive through {}: {}; `xensnap alarms` lists them",
+        if failed.len() == 1 { "1 message".to_owned() } else { format!("{} messages", failed.len()) },
+        newest.channel,
+        newest.error.as_deref().unwrap_or("nobody knows why")
+    );
+    Some(Trouble {
+        weight: if given_up.is_empty() { Weight::Warning } else { Weight::Critical },
+        code: UNDELIVERED.into(),
+        since: failed.iter().map(|one| one.created_at).min()?,
+        pool: None,
+        policy: None,
+        run: None,
+        text,
+    })
 }

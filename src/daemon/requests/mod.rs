@@ -2,6 +2,7 @@
 //! one after another, and what it starts is on disk before it is acknowledged. Who asked may go away: what was begun is brought to its
 //! end all the same.
 
+mod alarms;
 mod cancel;
 mod explain;
 mod follow;
@@ -122,23 +123,57 @@ pub enum Ask {
     Status {},
     /// How well each VM is protected.
     Coverage {},
+    /// What is raised, and what waits to be delivered.
+    Alarms {},
+    /// A message is sent through each channel now, to try it.
+    AlarmsTest {
+        /// Only this one.
+        #[serde(default)]
+        channel: Option<String>,
+    },
 }
 
 impl Ask {
     /// All verbs, as they are written.
     pub const VERBS: &'static [&'static str] = &[
-        "run", "prune", "preview", "approve", "explain", "pin", "unpin", "adopt", "release", "reload", "cancel", "pause",
-        "resume", "status", "coverage",
+        "run",
+        "prune",
+        "preview",
+        "approve",
+        "explain",
+        "pin",
+        "unpin",
+        "adopt",
+        "release",
+        "reload",
+        "cancel",
+        "pause",
+        "resume",
+        "status",
+        "coverage",
+        "alarms",
+        "alarms-test",
     ];
 
     /// True if nothing is changed by it, so that whoever may read may ask it.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {})
+        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {})
     }
 
     /// True if it is about a pool, and so needs one that is reached.
     fn needs_a_pool(&self) -> bool {
-        !matches!(self, Ask::Reload {} | Ask::Cancel { .. } | Ask::Pause { .. } | Ask::Resume { .. } | Ask::Status {})
+        !matches!(
+            self,
+            Ask::Reload {}
+                | Ask::Cancel { .. }
+                | Ask::Pause { .. }
+                | Ask::Resume { .. }
+                | Ask::Status {}
+                | Ask::Alarms {}
+                | Ask::AlarmsTest { .. }
+                // Of pools that are away the history tells.
+                | Ask::Coverage {}
+        )
     }
 }
 
@@ -191,5 +226,10 @@ async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, re
             reply.data(&report::coverage(handle).await?);
             Ok(())
         }
+        Ask::Alarms {} => {
+            reply.data(&report::alarms(handle).await?);
+            Ok(())
+        }
+        Ask::AlarmsTest { channel } => alarms::test(worker, handle, channel.as_deref(), reply).await,
     }
 }

@@ -88,6 +88,13 @@ pub const MOST_SLOTS: usize = 1000;
 /// How many slots are looked at to say that none is open.
 const SAMPLE: usize = 400;
 
+/// What is looked at for the longest time between two slots: five weeks, which hold every weekend and a turn of the month, and so many
+/// slots at least, which hold a year of months; but no more than this time and number.
+const USUAL: TimeDelta = TimeDelta::weeks(5);
+const USUAL_SLOTS: usize = 14;
+const LONGEST: TimeDelta = TimeDelta::days(2 * 366);
+const MOST_LOOKED_AT: usize = 20_000;
+
 impl Schedule {
     /// A schedule of these expressions, always open, without spread and deadline, that catches up for a day.
     pub fn new(expressions: Vec<CronExpression>, zone: Zone) -> Result<Self, ScheduleError> {
@@ -161,6 +168,22 @@ impl Schedule {
     /// The first slot after `after` that will not be skipped because its time is closed; nothing when the next thousand are.
     pub fn next_open_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.slots_after(after).take(MOST_SLOTS).find(|at| self.windows.closed_at(&self.zone, *at).is_none())
+    }
+
+    /// The longest time between two slots that follow one another, of those that come after `from` and are not closed: what lies between
+    /// two snapshots when all goes well. Nothing for a schedule without two slots in two years.
+    pub fn longest_interval(&self, from: DateTime<Utc>) -> Option<TimeDelta> {
+        let open = |at: &DateTime<Utc>| self.windows.closed_at(&self.zone, *at).is_none();
+        let within = self.slots_after(from).take(MOST_LOOKED_AT).take_while(|at| *at - from <= LONGEST);
+        let (mut longest, mut before) = (None, None);
+        for (seen, at) in within.filter(open).enumerate() {
+            longest = longest.max(before.map(|before| at - before));
+            before = Some(at);
+            if seen >= USUAL_SLOTS && at - from > USUAL {
+                break;
+            }
+        }
+        longest
     }
 
     /// What to do at `now`. Asked again with the decided slots claimed, it goes on where it stopped.

@@ -8,6 +8,25 @@ pub(super) struct Of {
     pub pool: String,
 }
 
+/// Tries to deliver messages about alarms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AlarmTry {
+    pub channel: String,
+    pub outcome: String,
+}
+
+/// A channel through which people are told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Channel {
+    pub channel: String,
+}
+
+/// What matters so much.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Weight {
+    pub severity: String,
+}
+
 /// Snapshots of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Kind {
@@ -71,6 +90,15 @@ pub(super) struct Sr {
     pub sr_uuid: String,
 }
 
+/// Disks of an SR with chains of a class of depths.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Depth {
+    pub pool: String,
+    pub sr: String,
+    pub sr_uuid: String,
+    pub depth: String,
+}
+
 /// Calls of a method.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Method {
@@ -88,6 +116,7 @@ pub(super) struct MethodError {
 
 /// This program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Build {
-    pub version: String,
+pub(super) struct BuildInfo {
+    pub version: &'static str,
+    pub revision: &'static str,
 }

@@ -18,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use labels::{Job, Kind, Of, Run, Slot};
+use labels::{AlarmTry, Job, Kind, Of, Run, Slot};
 pub use scene::{Calls, PolicyScene, PoolScene, Scene, SrScene, VmScene};
 
 /// So many reasons are told apart; there are fewer, unless a server invents some.
@@ -41,6 +41,7 @@ struct Shared {
     runs: Family<Run, Counter>,
     slots: Family<Slot, Counter>,
     removed: Family<Of, Counter>,
+    alarm_tries: Family<AlarmTry, Counter>,
     lateness: Family<Of, Histogram, fn() -> Histogram>,
     run_durations: Family<Of, Histogram, fn() -> Histogram>,
     snapshot_durations: Family<Kind, Histogram, fn() -> Histogram>,
@@ -57,6 +58,7 @@ impl Metrics {
             runs: Family::default(),
             slots: Family::default(),
             removed: Family::default(),
+            alarm_tries: Family::default(),
             lateness: Family::new_with_constructor(|| Histogram::new(LATENESS)),
             run_durations: Family::new_with_constructor(durations),
             snapshot_durations: Family::new_with_constructor(durations),
@@ -108,6 +110,11 @@ impl Metrics {
         self.shared.removed.get_or_create(&Of { pool: pool.into() }).inc();
     }
 
+    /// A message about alarms was tried through a channel.
+    pub fn alarm_tried(&self, channel: &str, outcome: &'static str) {
+        self.shared.alarm_tries.get_or_create(&AlarmTry { channel: channel.into(), outcome: outcome.into() }).inc();
+    }
+
     /// Everything, with what is now, in the text format of OpenMetrics.
     pub fn text(&self, scene: &Scene) -> String {
         let mut text = String::new();
@@ -127,6 +134,7 @@ impl Metrics {
         registry.register("runs", "Runs that ended, by outcome", shared.runs.clone());
         registry.register("slots", "Due times that were decided, by verdict", shared.slots.clone());
         registry.register("snapshots_removed", "Snapshots that were removed with their disks", shared.removed.clone());
+        registry.register("alarm_deliveries", "Tries to deliver messages about alarms, by outcome", shared.alarm_tries.clone());
         registry.register("slot_lateness_seconds", "How long after their due times runs began", shared.lateness.clone());
         registry.register("run_duration_seconds", "How long runs took", shared.run_durations.clone());
         registry.register("snapshot_duration_seconds", "How long taking a snapshot took", shared.snapshot_durations.clone());

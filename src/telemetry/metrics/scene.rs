@@ -8,17 +8,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-use super::labels::{Build, Held, Method, MethodError, Of, Policy, Sr, Vm};
+use super::labels::{BuildInfo, Channel, Depth, Held, Method, MethodError, Of, Policy, Sr, Vm, Weight};
+use crate::domain::build::Build;
+use crate::domain::chain::Depths;
 
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scene {
-    /// The program's version.
-    pub version: String,
+    /// What the program is.
+    pub build: Build,
     /// Bytes of the history, its log included.
     pub history_bytes: u64,
     /// Runs at work.
     pub running: u64,
+    /// Alarms that are raised, by severity; nothing if nobody is told of any.
+    pub alarms: Vec<(&'static str, u64)>,
+    /// Messages about alarms that wait to be delivered, by channel.
+    pub alarms_waiting: Vec<(String, u64)>,
     /// Every configured pool.
     pub pools: Vec<PoolScene>,
 }
@@ -95,6 +101,8 @@ pub struct SrScene {
     pub in_flight: u32,
     /// Operations that wait.
     pub waiting: u32,
+    /// How deep the chains of VMs' disks are, where the driver tells.
+    pub depths: Option<Depths>,
 }
 
 /// Calls of one method.
@@ -134,13 +142,18 @@ impl Shelf {
 impl Scene {
     pub(super) fn registry(&self) -> Registry {
         let mut shelf = Shelf(Registry::with_prefix("xensnap"));
-        shelf.gauges("build_info", "Always 1", [(Build { version: self.version.clone() }, 1)]);
+        let build = BuildInfo { version: self.build.version, revision: self.build.revision };
+        shelf.gauges("build_info", "Always 1", [(build, 1)]);
         shelf.gauges(
             "history_bytes",
             "Bytes of the history, its log included",
             [(Vec::<(String, String)>::new(), whole(self.history_bytes))],
         );
         shelf.gauges("runs_at_work", "Runs that work now", [(Vec::<(String, String)>::new(), whole(self.running))]);
+        let alarms = self.alarms.iter().map(|(severity, count)| (Weight { severity: (*severity).to_owned() }, whole(*count)));
+        shelf.gauges("alarms_raised", "Alarms that are raised, by severity", alarms);
+        let waiting = self.alarms_waiting.iter().map(|(channel, count)| (Channel { channel: channel.clone() }, whole(*count)));
+        shelf.gauges("alarm_messages_waiting", "Messages about alarms that wait to be delivered", waiting);
         self.pools(&mut shelf);
         self.policies(&mut shelf);
         self.vms(&mut shelf);
@@ -224,6 +237,20 @@ impl Scene {
         );
         shelf.gauges("sr_in_flight", "Storage operations of ours that the SR works on", of(|sr| Some(sr.in_flight.into())));
         shelf.gauges("sr_waiting", "Storage operations of ours that wait for the SR", of(|sr| Some(sr.waiting.into())));
+        let deepest = |sr: &SrScene| sr.depths.map(|depths| whole(depths.deepest as u64));
+        shelf.gauges(
+            "chain_depth_max",
+            "Layers of the deepest chain of a VM's disk; the server refuses more than 30",
+            of(deepest),
+        );
+        let disks = self.pools.iter().flat_map(|pool| {
+            let told = |sr: &SrScene, (depth, disks): (&'static str, u64)| {
+                let (pool, sr, sr_uuid) = (pool.name.clone(), sr.name.clone(), sr.uuid.to_string());
+                (Depth { pool, sr, sr_uuid, depth: depth.to_owned() }, whole(disks))
+            };
+            pool.srs.iter().flat_map(move |sr| sr.depths.iter().flat_map(Depths::classes).map(move |class| told(sr, class)))
+        });
+        shelf.gauges("chain_depth_disks", "Disks of VMs by the depth of their chains", disks);
     }
 
     fn calls(&self, shelf: &mut Shelf) {

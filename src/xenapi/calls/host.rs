@@ -1,7 +1,9 @@
-//! Hosts.
+//! Hosts, and their certificates.
+
+use std::collections::HashMap;
 
 use crate::xenapi::call::Call;
-use crate::xenapi::records::Host;
+use crate::xenapi::records::{Certificate, Host};
 use crate::xenapi::types::{Date, Ref};
 
 /// The host's clock, UTC.
@@ -12,4 +14,9 @@ pub fn get_servertime(host: &Ref<Host>) -> Call<Date> {
 /// The host's clock in its own time zone, which is what the server's own schedules go by.
 pub fn get_server_localtime(host: &Ref<Host>) -> Call<Date> {
     Call::read("host.get_server_localtime").with(host)
+}
+
+/// All certificates that the pool knows. Servers before 8.2 know no such thing.
+pub fn certificates() -> Call<HashMap<Ref<Certificate>, Certificate>> {
+    Call::read("Certificate.get_all_records")
 }

@@ -1,6 +1,5 @@
 //! Questions about several objects at once. Links between objects may dangle; what is not there is left out.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::tables::Tables;
@@ -43,20 +42,6 @@ impl Tables {
         let vbd = self.get(vbd_ref).filter(|vbd| vbd.has_disk())?;
         let vdi = self.get(&vbd.vdi)?;
         Some(Disk { vbd_ref: vbd_ref.clone(), vbd: Arc::clone(vbd), vdi_ref: vbd.vdi.clone(), vdi: Arc::clone(vdi) })
-    }
-
-    /// How many disks a disk's chain has, itself included; 1 where the storage keeps no chains. A parent that is not known ends the
-    /// count, a circle as well. `None` for an unknown disk. Needs the class VDI.
-    pub fn chain_depth(&self, vdi: &Ref<Vdi>) -> Option<usize> {
-        let mut current = self.get(vdi)?;
-        let mut seen = HashSet::from([current.uuid]);
-        while let Some((_, parent)) = current.sm_config.vhd_parent.as_ref().and_then(|uuid| self.by_uuid(uuid)) {
-            if !seen.insert(parent.uuid) {
-                break;
-            }
-            current = parent;
-        }
-        Some(seen.len())
     }
 }
 

@@ -196,3 +196,15 @@ impl Tables {
         }
     }
 }
+
+#[cfg(test)]
+impl Tables {
+    /// Of these records, for tests of what is judged by them.
+    pub fn of(records: impl IntoIterator<Item = (&'static str, Record)>) -> Self {
+        let mut tables = Self::default();
+        for (reference, record) in records {
+            tables.put(Ref::new(reference), record, None);
+        }
+        tables
+    }
+}

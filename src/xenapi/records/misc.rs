@@ -1,8 +1,8 @@
-//! Small records: vApps, virtual TPMs, messages.
+//! Small records: vApps, virtual TPMs, messages, certificates.
 
 use serde::Deserialize;
 
-use super::{MessageUuid, Vm, VmApplianceUuid, VtpmUuid};
+use super::{Host, MessageUuid, Vm, VmApplianceUuid, VtpmUuid};
 use crate::xenapi::types::{Date, Operations, Ref, RefSet, int64, open_enum};
 
 open_enum! {
@@ -83,4 +83,20 @@ pub struct Message {
     /// Text or XML.
     #[serde(default)]
     pub body: Box<str>,
+}
+
+/// A certificate of a host or authority, as the pool knows it; from 8.2 (stockholm).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Certificate {
+    /// Only authorities have one.
+    #[serde(default)]
+    pub name: Box<str>,
+    /// `ca`, `host` or `host_internal`; releases that do not say have those of hosts only.
+    #[serde(default, rename = "type")]
+    pub kind: Option<Box<str>>,
+    /// The host; null for authorities.
+    #[serde(default)]
+    pub host: Ref<Host>,
+    /// When it ends.
+    pub not_after: Date,
 }

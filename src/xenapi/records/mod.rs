@@ -25,7 +25,7 @@ mod vm;
 pub use disk::{OnBoot, SmConfig, Vbd, VbdMode, VbdType, Vdi, VdiOperation, VdiType};
 pub use event::{Event, EventBatch, EventBatchSeed, EventClass, EventListSeed, EventOperation, Record, RecordsSeed};
 pub use host::{Host, HostMetrics, HostOperation};
-pub use misc::{ApplianceOperation, Message, MessageClass, VmAppliance, Vtpm};
+pub use misc::{ApplianceOperation, Certificate, Message, MessageClass, VmAppliance, Vtpm};
 pub use pool::Pool;
 pub use schedule::{Frequency, Vmpp, Vmss, VmssType};
 pub use session::Session;
@@ -65,4 +65,5 @@ class! {
     Task TaskUuid "task";
     Message MessageUuid "message";
     Session SessionUuid "session";
+    Certificate CertificateUuid "Certificate";
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeSeed;
 
 use super::fault::{Fault, TransportError};
 use super::settings::{Settings, Timeouts};
-use super::trust::TrustError;
+use super::trust::{Seen, TrustError};
 use super::wire::{Answer, EncodeError, Limits, Param, Wire, encode};
 use crate::clock::SharedClock;
 use crate::domain::address::Address;
@@ -39,6 +39,7 @@ pub(super) struct Transport {
     clock: SharedClock,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    pub(super) certificates: Seen,
     next_id: Arc<AtomicU64>,
 }
 
@@ -67,8 +68,9 @@ impl Transport {
     /// # Errors
     /// When the CA file is unusable.
     pub(super) fn new(settings: &Settings, clock: SharedClock) -> Result<Self, TrustError> {
+        let certificates = Seen::default();
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(settings.trust.client_config()?)
+            .tls_backend_preconfigured(settings.trust.client_config(certificates.clone())?)
             .http1_only()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -84,7 +86,7 @@ impl Transport {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| TrustError::Library(Box::new(error)))?;
-        Ok(Self { http, clock, timeouts: settings.timeouts, limits: settings.limits, next_id: Arc::default() })
+        Ok(Self { http, clock, timeouts: settings.timeouts, limits: settings.limits, certificates, next_id: Arc::default() })
     }
 
     /// Sends one call and decodes its answer with `seed`.

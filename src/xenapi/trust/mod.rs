@@ -1,6 +1,7 @@
 //! Which server is believed to be the one that was meant: a pinned certificate, or one that a known authority signed for this name.
 //! Nothing is trusted on first sight; a refusal carries the line that would have made it right.
 
+mod seen;
 mod verifier;
 
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 pub use crate::domain::fingerprint::Fingerprint;
+pub(super) use seen::Seen;
+pub use seen::ServerCertificate;
 pub use verifier::UntrustedCertificate;
 use verifier::{Authorities, Verifier};
 
@@ -56,13 +59,13 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// The TLS settings that follow. Reads the CA file or the machine's authorities.
+    /// The TLS settings that follow; what is accepted is noted in `seen`. Reads the CA file or the machine's authorities.
     ///
     /// # Errors
     /// When the CA file is unusable. A machine without authorities is no error: then only pinned certificates are accepted.
-    pub(super) fn client_config(&self) -> Result<ClientConfig, TrustError> {
+    pub(super) fn client_config(&self, seen: Seen) -> Result<ClientConfig, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Verifier::new(self.fingerprints.clone(), self.authorities(&provider)?, Arc::clone(&provider));
+        let verifier = Verifier::new(self.fingerprints.clone(), self.authorities(&provider)?, Arc::clone(&provider), seen);
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TrustError::Library(Box::new(error)))?

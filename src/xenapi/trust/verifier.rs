@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::Fingerprint;
+use super::{Fingerprint, Seen};
 
 /// A certificate that nobody vouched for. Its text says what to write into the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(super) struct Verifier {
     pinned: Vec<Fingerprint>,
     authorities: Authorities,
     provider: Arc<CryptoProvider>,
+    seen: Seen,
 }
 
 impl fmt::Debug for Verifier {
@@ -60,8 +61,8 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    pub(super) fn new(pinned: Vec<Fingerprint>, authorities: Authorities, provider: Arc<CryptoProvider>) -> Self {
-        Self { pinned, authorities, provider }
+    pub(super) fn new(pinned: Vec<Fingerprint>, authorities: Authorities, provider: Arc<CryptoProvider>, seen: Seen) -> Self {
+        Self { pinned, authorities, provider, seen }
     }
 
     fn refusal(&self, fingerprint: Fingerprint, reason: String) -> Error {
@@ -86,6 +87,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let fingerprint = Fingerprint::of(end_entity);
         if self.pinned.contains(&fingerprint) {
+            self.seen.note(&server_name.to_str(), end_entity, true);
             return Ok(ServerCertVerified::assertion());
         }
         let Some(authorities) = &*self.authorities else {
@@ -93,6 +95,7 @@ impl ServerCertVerifier for Verifier {
         };
         authorities
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .inspect(|_| self.seen.note(&server_name.to_str(), end_entity, false))
             .map_err(|error| self.refusal(fingerprint, reason(&error)))
     }
 

@@ -31,6 +31,7 @@ fn policy(id: &str) -> Policy {
             description: "{run}".parse().unwrap(),
         },
         hooks: Vec::new(),
+        rpo: None,
         retention: Retention {
             rules: Rules::last(7),
             order: Order::SnapshotFirst,

@@ -230,3 +230,23 @@ proptest! {
         prop_assert!(restricted || expected[claimed.len()..].iter().all(|at| *at > newest - TimeDelta::days(1)));
     }
 }
+
+#[rstest]
+#[case::every_night(&["30 2 * * *"], &[], &[], Some(25))]
+#[case::working_days(&["0 22 * * mon-fri"], &[], &[], Some(73))]
+#[case::every_minute_of_working_hours(&["* 9-17 * * mon-fri"], &[], &[], Some(64))]
+#[case::twice_a_day(&["0 6 * * *", "0 12 * * *"], &[], &[], Some(19))]
+#[case::the_first_of_each_month(&["0 0 1 * *"], &[], &[], Some(31 * 24 + 1))]
+#[case::slots_outside_a_window_are_none(&["0 * * * *"], &["22:00-05:00"], &[], Some(18))]
+#[case::a_closed_week(&["30 2 * * *"], &[], &["2026-11-01..2026-11-07"], Some(8 * 24))]
+#[case::a_leap_day(&["0 0 29 2 *"], &[], &[], None)]
+fn the_longest_time_between_two_slots_is_that_over_weekends_nights_and_what_is_closed(
+    #[case] expressions: &[&str],
+    #[case] open: &[&str],
+    #[case] blackouts: &[&str],
+    #[case] hours: Option<i64>,
+) {
+    // The clocks go back within the time that is looked at.
+    let found = windows(schedule(expressions), open, blackouts).longest_interval(utc("2026-10-12T00:00:00Z"));
+    assert_eq!(found.map(|found| found.num_hours()), hours, "{found:?}");
+}
