@@ -122,6 +122,10 @@ impl Seen {
     }
 
     fn touched(&mut self, at: DateTime<Utc>, actor: &Actor, note: &Note, field: &str) {
+        // Whoever asks for a scan, it is the server that drops the record of a disk whose volume is gone.
+        if &*actor.method == "SR.scan" {
+            return;
+        }
         let own = uuid(note).is_some_and(|uuid| self.own.contains(&uuid));
         if !own && !PARTS.contains(&note.class) {
             let (class, object) = (note.class.to_owned(), uuid(note).unwrap_or_else(|| note.reference.clone()).to_string());
