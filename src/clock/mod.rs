@@ -4,7 +4,7 @@
 //! over every moment in which nobody has anything to do. The last two may only jump when all work in flight has come to rest,
 //! and that cannot be seen through a socket; so whoever works holds a [`Hold`], and both ends of an HTTP exchange tell the
 //! clock when a message is on the wire ([`Activity`]). Where the two ends are processes of their own, one of them leads and the other
-//! follows ([`Leader`], [`follow`]).
+//! follows ([`Leader`], [`follow()`]).
 
 mod activity;
 mod fast;
