@@ -8,6 +8,7 @@
 //! | floor | module | what lives there | may import |
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | one file per verb, tables, exit codes | everything below |
+//! | 5 | [`torture`] | the fault campaign: weeks of faults, and what must be true after them | `simulator`, `config`, `store`, `clock`, `domain` |
 //! | 5 | [`daemon`] | the service: timekeeper, pools, runs, requests, control socket, alarms | `engine`, `store`, `xenapi`, `outward`, `telemetry`, `clock`, `domain` |
 //! | 4 | [`engine`] | what is done about pools: runs, jobs, retention, recovery | `xenapi`, `store`, `telemetry`, `clock`, `domain` |
 //! | 3 | [`xenapi`] | the client: the only module that knows JSON-RPC and XML-RPC | `domain`, `clock` |
@@ -29,4 +30,5 @@ pub mod outward;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod torture;
 pub mod xenapi;

@@ -8,7 +8,11 @@ use syn::visit::Visit;
 
 /// Each module of the crate root, and what it may import besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("cli", &["clock", "config", "daemon", "domain", "engine", "outward", "simulator", "store", "telemetry", "xenapi"]),
+    (
+        "cli",
+        &["clock", "config", "daemon", "domain", "engine", "outward", "simulator", "store", "telemetry", "torture", "xenapi"],
+    ),
+    ("torture", &["clock", "config", "domain", "simulator", "store"]),
     ("daemon", &["clock", "domain", "engine", "outward", "store", "telemetry", "xenapi"]),
     ("engine", &["clock", "domain", "store", "telemetry", "xenapi"]),
     ("outward", &["domain"]),
@@ -36,7 +40,8 @@ const PRIVATE_CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Everything but the pure floors.
-const NOT_PURE: &[&str] = &["cli", "daemon", "engine", "outward", "xenapi", "store", "simulator", "clock", "telemetry"];
+const NOT_PURE: &[&str] =
+    &["cli", "daemon", "engine", "outward", "xenapi", "store", "simulator", "clock", "telemetry", "torture"];
 
 #[derive(Default)]
 struct Paths(BTreeSet<Vec<String>>);

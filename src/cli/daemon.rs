@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
 use super::planned;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock, follow};
 use crate::config::{Config, DaemonConfig, Diagnostics, Severity};
 use crate::daemon::control::{Listening, PlaceError};
 use crate::daemon::{Daemon, Door, Exporter, Manager, Plan, Reload};
@@ -34,6 +34,9 @@ pub struct Args {
     /// How to write what it does
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     log_format: LogFormat,
+    /// Take the time from whoever leads at this socket instead of from the machine; for the fault campaign (docs/RELIABILITY.md)
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    clock: Option<PathBuf>,
 }
 
 /// What [`Format`] is called on the command line.
@@ -50,6 +53,11 @@ enum LogFormat {
 }
 
 impl Args {
+    /// Whether somebody else has the time. Whether a process rests is then seen best on one thread.
+    pub fn follows(&self) -> bool {
+        self.clock.is_some()
+    }
+
     /// How it writes what it does.
     pub fn log_format(&self) -> Format {
         match self.log_format {
@@ -66,16 +74,21 @@ impl Args {
 /// # Errors
 /// When the history cannot be used, another service has the socket, or a part of the service ends.
 pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
-    let clock: SharedClock = Arc::new(SystemClock::new());
+    let clock = clock(args.clock.as_deref()).await?;
+    let starting = clock.activity().hold();
     let format = args.log_format();
     let Some(config) = load(&args.config, &clock, format) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
-    let (plan, door) = match usable(&config, &args.config) {
+    let (mut plan, door) = match usable(&config, &args.config) {
         Ok(usable) => usable,
         Err(error) => {
             Fact::new(EventKind::ConfigurationWrong).say(&format!("{error:#}"));
             return Ok(ExitCode::from(WRONG_CONFIGURATION));
         }
     };
+    if args.clock.is_some() {
+        planned::unhurried(&mut plan);
+        planned::impatient(&mut plan);
+    }
     let listening = listen(&config.daemon)?;
     let opened = planned::history(&config.store.path, clock.now()).await?;
     let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?.built(build).under(Manager::of_environment());
@@ -90,11 +103,25 @@ pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
     let grace = config.daemon.drain_grace.0;
     let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format };
     let steering = tokio::spawn(steer(files, daemon.reloads()));
+    drop(starting);
     let outcome = daemon.run(grace).await;
     steering.abort();
     outcome?;
     Fact::new(EventKind::Stopped).say("everything is at a safe point; the service ends");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The machine's time, or that of whoever leads; without a leader there is nothing to go on for.
+async fn clock(leader: Option<&Path>) -> anyhow::Result<SharedClock> {
+    let Some(socket) = leader else { return Ok(Arc::new(SystemClock::new())) };
+    let joined = follow(socket).await;
+    let (clock, following) = joined.with_context(|| format!("nobody leads the time at {}", socket.display()))?;
+    tokio::spawn(async move {
+        let error = following.await;
+        eprintln!("xensnap: whoever led the time is gone: {error}");
+        std::process::exit(1);
+    });
+    Ok(Arc::new(clock))
 }
 
 /// The control socket. Snapshots are taken without one too, so only another service that has it is a reason not to start.

@@ -18,7 +18,7 @@ use clap::Args as ClapArgs;
 use super::out::say;
 use super::planned;
 use crate::clock::{Clock as _, FastClock, SharedClock};
-use crate::daemon::{Daemon, Handle, Times};
+use crate::daemon::{Daemon, Handle};
 use crate::simulator::simulation::Simulation;
 use crate::store::{Severity, Store};
 use progress::Progress;
@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let foreign = closing::objects(&stage.simulation);
     let opened = planned::history(&folder.join("history.sqlite"), clock.now()).await?;
     let mut plan = planned::plan(&config)?;
-    unhurried(&mut plan);
+    planned::unhurried(&mut plan);
     let daemon = Daemon::new(opened, plan, Arc::clone(&clock)).await?;
     let handle = daemon.handle();
     say!(
@@ -91,15 +91,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     stop(&fast, service).await?;
     stage.simulation.shutdown().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Simulated weeks pass in a minute, so nobody looks more often than need be.
-fn unhurried(plan: &mut crate::daemon::Plan) {
-    let hour = Duration::from_secs(3600);
-    plan.times = Times { chores_every: hour, look_every: hour, ..plan.times };
-    for pool in &mut plan.pools {
-        pool.settings.poll = hour;
-    }
 }
 
 fn folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {

@@ -32,6 +32,7 @@ mod simulator;
 mod snapshots;
 mod status;
 mod target;
+mod torture;
 mod view;
 
 use std::process::ExitCode;
@@ -107,6 +108,8 @@ enum Verb {
     Simulator(simulator::Args),
     /// Show what runs, what comes, and what is wrong
     Status(status::Args),
+    /// Run the service where everything goes wrong, and check that it keeps its promises
+    Torture(torture::Args),
     /// Let retention decide about a pinned snapshot again
     Unpin(pin::UnpinArgs),
 }
@@ -164,6 +167,7 @@ fn run(verb: Verb, build: Build) -> anyhow::Result<ExitCode> {
         Verb::Snapshots(args) => runtime.block_on(snapshots::run(args)),
         Verb::Simulator(args) => runtime.block_on(simulator::run(args)),
         Verb::Status(args) => runtime.block_on(status::run(args)),
+        Verb::Torture(args) => runtime.block_on(torture::run(args)),
         Verb::Unpin(args) => runtime.block_on(pin::unpin(args)),
     }
 }
@@ -173,7 +177,7 @@ fn talk(verb: &Verb) -> u8 {
     match verb {
         Verb::Daemon(_) => 3,
         // It tells of everything that happens in its own way.
-        Verb::Demo(_) => 0,
+        Verb::Demo(_) | Verb::Torture(_) => 0,
         _ => 2,
     }
 }
@@ -189,9 +193,14 @@ fn format(verb: &Verb) -> Format {
 /// A demonstration's clock must see everybody at rest before it jumps, which is cheapest to see on one thread.
 fn runtime(verb: &Verb) -> std::io::Result<tokio::runtime::Runtime> {
     match verb {
-        Verb::Demo(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Verb::Daemon(args) if args.follows() => one_thread(),
+        Verb::Demo(_) | Verb::Torture(_) => one_thread(),
         _ => tokio::runtime::Runtime::new(),
     }
+}
+
+fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// A failure with an exit code of its own.

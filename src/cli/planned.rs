@@ -49,6 +49,24 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
     })
 }
 
+/// Simulated weeks pass in a minute, so nobody looks more often than need be.
+pub(super) fn unhurried(plan: &mut Plan) {
+    let hour = Duration::from_secs(3600);
+    plan.times = Times { chores_every: hour, look_every: hour, ..plan.times };
+    for pool in &mut plan.pools {
+        pool.settings.poll = hour;
+    }
+}
+
+/// Time-outs of real input and output are the machine's: while virtual time stands still nobody waits long for a call that hangs.
+pub(super) fn impatient(plan: &mut Plan) {
+    let moment = Duration::from_secs(3);
+    for pool in &mut plan.pools {
+        let timeouts = &mut pool.settings.timeouts;
+        (timeouts.answer, timeouts.blocking, timeouts.login) = (moment, moment, moment);
+    }
+}
+
 /// How often what is wrong is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 

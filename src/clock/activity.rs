@@ -20,6 +20,40 @@ pub struct Activity {
     changes: AtomicU64,
     /// Wakes whoever waits for rest.
     rests: Notify,
+    /// Wakes whoever waits until nobody works, whatever is on the wire.
+    done: Notify,
+}
+
+/// What the counters show at one moment. Those of two processes that talk to one another are added up: one counts a request onto the
+/// wire, the other takes it off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// How many work.
+    pub busy: i64,
+    /// What was sent and not read yet; negative in a process that mostly reads.
+    pub wire: i64,
+    /// What was sent by somebody who does not wait for the answer any more.
+    pub abandoned: i64,
+    /// Differs whenever anything was registered or released in between.
+    pub changes: u64,
+}
+
+impl Counts {
+    /// Of two processes together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            busy: self.busy.max(0) + other.busy.max(0),
+            wire: self.wire + other.wire,
+            abandoned: self.abandoned + other.abandoned,
+            changes: self.changes.wrapping_add(other.changes),
+        }
+    }
+
+    /// True while nobody works and nothing is between two sockets.
+    pub fn is_idle(&self) -> bool {
+        self.busy <= 0 && self.wire - self.abandoned <= 0
+    }
 }
 
 impl Activity {
@@ -52,6 +86,26 @@ impl Activity {
         self.changes.load(Ordering::SeqCst)
     }
 
+    /// All counters.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            busy: self.busy.load(Ordering::SeqCst),
+            wire: self.wire.load(Ordering::SeqCst),
+            abandoned: self.abandoned.load(Ordering::SeqCst),
+            changes: self.changes(),
+        }
+    }
+
+    /// Returns when nobody works, whatever is on the wire; somebody may have begun again by then.
+    pub async fn done(&self) {
+        let done = self.done.notified();
+        tokio::pin!(done);
+        done.as_mut().enable();
+        if self.busy.load(Ordering::SeqCst) > 0 {
+            done.await;
+        }
+    }
+
     /// Returns when nobody works and nothing is between two sockets; somebody may have begun again by then.
     pub async fn rest(&self) {
         let rested = self.rests.notified();
@@ -65,6 +119,9 @@ impl Activity {
     fn add(&self, counter: &AtomicI64, n: i64) {
         counter.fetch_add(n, Ordering::SeqCst);
         self.changes.fetch_add(1, Ordering::SeqCst);
+        if self.busy.load(Ordering::SeqCst) <= 0 {
+            self.done.notify_waiters();
+        }
         if self.is_idle() {
             self.rests.notify_waiters();
         }

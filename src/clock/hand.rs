@@ -73,6 +73,32 @@ impl HandClock {
         woken
     }
 
+    /// When the next sleeper wakes, in elapsed time; none when nobody sleeps.
+    pub fn next_sleeper(&self) -> Option<Duration> {
+        self.lock().sleepers.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Moves to `elapsed`, never back, and wakes every sleeper up to then. Waits for nobody: for those who see to that themselves.
+    pub fn jump_to(&self, elapsed: Duration) {
+        while self.jump(elapsed) {}
+        let mut state = self.lock();
+        state.elapsed = state.elapsed.max(elapsed);
+    }
+
+    /// Waits until nobody of this process works, whatever is on the wire. Only on a runtime of one thread is that certain.
+    pub async fn pause_of_work(&self) {
+        let (mut quiet, mut seen) = (0, self.activity.changes());
+        while quiet < QUIET_LOOKS {
+            if self.activity.counts().busy > 0 {
+                self.activity.done().await;
+            }
+            tokio::task::yield_now().await;
+            let counts = self.activity.counts();
+            quiet = if counts.busy <= 0 && counts.changes == seen { quiet + 1 } else { 0 };
+            seen = counts.changes;
+        }
+    }
+
     /// Steps the wall clock as an administrator or NTP would; monotonic time and sleepers do not notice.
     pub fn step_wall_clock(&self, by: TimeDelta) {
         self.lock().wall_offset += by;

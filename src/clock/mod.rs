@@ -3,10 +3,12 @@
 //! [`SystemClock`] is the machine's. [`HandClock`] stands still until a test moves it. [`FastClock`] runs by itself, but jumps
 //! over every moment in which nobody has anything to do. The last two may only jump when all work in flight has come to rest,
 //! and that cannot be seen through a socket; so whoever works holds a [`Hold`], and both ends of an HTTP exchange tell the
-//! clock when a message is on the wire ([`Activity`]).
+//! clock when a message is on the wire ([`Activity`]). Where the two ends are processes of their own, one of them leads and the other
+//! follows ([`Leader`], [`follow()`]).
 
 mod activity;
 mod fast;
+mod follow;
 mod hand;
 mod system;
 
@@ -18,8 +20,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use activity::{Activity, Exchange, Hold, OnTheWire};
+pub use activity::{Activity, Counts, Exchange, Hold, OnTheWire};
 pub use fast::FastClock;
+pub use follow::{Leader, Lost, follow};
 pub use hand::HandClock;
 pub use system::SystemClock;
 

@@ -44,6 +44,7 @@ impl Shared {
     /// A server's shared state.
     pub fn with_options(clock: SharedClock, mut world: World, options: Options) -> Self {
         world.database.keep_journal();
+        world.database.keep_changes(options.witness.is_some());
         world.storage.faults = Some(Arc::clone(&options.faults));
         Self {
             clock,
@@ -76,6 +77,9 @@ impl Shared {
         }
         let journal = world.database.take_journal();
         if !journal.is_empty() {
+            if let Some(witness) = &self.options.witness {
+                witness.sees(self.clock.now(), actor, &journal, &world);
+            }
             locked(&self.ledger).add(self.clock.now(), actor, journal);
         }
         drop(world);

@@ -62,6 +62,8 @@ pub struct Database {
     dangling: HashMap<Ref, Vec<Dangling>>,
     /// Creations and destructions that nobody has taken note of yet; none while nobody wants to know.
     journal: Option<Vec<Note>>,
+    /// Whether changes are noted too.
+    keeps_changes: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +88,7 @@ impl Database {
             deletions_kept: DELETIONS_KEPT,
             dangling: HashMap::new(),
             journal: None,
+            keeps_changes: false,
         }
     }
 
@@ -105,16 +108,21 @@ impl Database {
         self.journal.get_or_insert_default();
     }
 
+    /// Notes changes of fields as well, from now on or no longer.
+    pub fn keep_changes(&mut self, keep: bool) {
+        self.keeps_changes = keep;
+    }
+
     /// What was created and destroyed since the last time.
     pub fn take_journal(&mut self) -> Vec<Note> {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn note(&mut self, deed: Deed, facts: &'static Class, reference: &str) {
+    fn note(&mut self, deed: Deed, facts: &'static Class, reference: &str, row: Row) {
         if let Some(journal) = &mut self.journal
             && !matches!(&*facts.name, "task" | "session")
         {
-            journal.push(Note { deed, class: &facts.name, reference: reference.into() });
+            journal.push(Note { deed, class: &facts.name, reference: reference.into(), row });
         }
     }
 
@@ -229,7 +237,7 @@ impl Database {
     pub fn destroy(&mut self, class: &str, reference: &str) -> bool {
         let Some(row) = self.table_mut(class).rows.remove(reference) else { return false };
         let facts = facts(class);
-        self.note(Deed::Destroyed, facts, reference);
+        self.note(Deed::Destroyed, facts, reference, row.clone());
         self.leave_dangling(class, reference, &row);
         for (column, field) in facts.fields.iter().enumerate() {
             self.unlink(class, &field.name, reference, &row.values[column]);
@@ -265,6 +273,12 @@ impl Database {
             self.index_uuid(class, reference, &old, &value);
         }
         self.touch(class, reference);
+        if self.keeps_changes
+            && let Some(row) = self.table(class).rows.get(reference).cloned()
+        {
+            let facts = facts(class);
+            self.note(Deed::Changed(&facts.fields[column].name), facts, reference, row);
+        }
         Ok(())
     }
 
@@ -335,14 +349,13 @@ impl Database {
     }
 
     fn insert(&mut self, facts: &'static Class, reference: Ref, values: Vec<Value>) {
-        self.note(Deed::Created, facts, &reference);
         self.generation += 1;
         let generation = self.generation;
         let uuid = facts.column("uuid").and_then(|at| values[at].as_text().cloned());
         let links = values.clone();
         let table = self.table_mut(&facts.name);
         let row = Row { created: generation, modified: generation, values: Arc::new(values) };
-        assert!(table.rows.insert(reference.clone(), row).is_none(), "the reference {reference} is in use");
+        assert!(table.rows.insert(reference.clone(), row.clone()).is_none(), "the reference {reference} is in use");
         table.changes.entry(generation).or_default().push(reference.clone());
         if let Some(uuid) = uuid {
             table.by_uuid.insert(uuid, reference.clone());
@@ -351,6 +364,7 @@ impl Database {
             self.link(&facts.name, &field.name, &reference, &value);
         }
         self.adopt_dangling(&facts.name, &reference);
+        self.note(Deed::Created, facts, &reference, row);
     }
 
     fn index_uuid(&mut self, class: &str, reference: &str, old: &Value, new: &Value) {

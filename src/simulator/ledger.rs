@@ -1,8 +1,12 @@
 //! What really happened: every creation and destruction, with who caused it. Tests compare it with what a client believes.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 
+use super::database::Row;
 use super::value::{Ref, Text};
+use super::world::World;
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Deed {
     Created,
     /// It was destroyed.
     Destroyed,
+    /// This field of it was written. Only a [`Witness`] hears of that.
+    Changed(&'static str),
 }
 
 /// One line of the ledger.
@@ -46,8 +52,8 @@ pub struct Entry {
     pub reference: Ref,
 }
 
-/// A creation or destruction as the database notes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What happened to an object, as the database notes it.
+#[derive(Debug, Clone)]
 pub struct Note {
     /// What.
     pub deed: Deed,
@@ -55,6 +61,14 @@ pub struct Note {
     pub class: &'static str,
     /// The object.
     pub reference: Ref,
+    /// The row as it is now; of what was destroyed, as it was last.
+    pub row: Row,
+}
+
+/// Somebody who sees everything that happens to objects, through all lives of a server, at the moment at which it happens.
+pub trait Witness: fmt::Debug + Send + Sync {
+    /// What a step in somebody's name did, and the world right after it. Called with the world's lock held.
+    fn sees(&self, at: DateTime<Utc>, actor: &Actor, notes: &[Note], world: &World);
 }
 
 /// The append-only list.
@@ -67,7 +81,7 @@ impl Ledger {
     pub(super) fn add(&mut self, at: DateTime<Utc>, actor: &Actor, notes: Vec<Note>) {
         let entry =
             |note: Note| Entry { at, actor: actor.clone(), deed: note.deed, class: note.class, reference: note.reference };
-        self.entries.extend(notes.into_iter().map(entry));
+        self.entries.extend(notes.into_iter().filter(|note| !matches!(note.deed, Deed::Changed(_))).map(entry));
     }
 
     pub(super) fn entries(&self) -> Vec<Entry> {

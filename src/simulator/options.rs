@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::Faults;
+use super::ledger::Witness;
 use super::value::Text;
 
 /// Settings of one server.
@@ -25,6 +26,8 @@ pub struct Options {
     pub refusal_takes: Duration,
     /// What goes wrong on purpose. Shared by all lives of a server.
     pub faults: Arc<Faults>,
+    /// Who sees everything that happens to objects, through all lives of a server.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// A user.
@@ -79,6 +82,7 @@ impl Default for Options {
             login_takes: Duration::ZERO,
             refusal_takes: Duration::from_millis(1800),
             faults: Arc::default(),
+            witness: None,
         }
     }
 }

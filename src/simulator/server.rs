@@ -80,15 +80,23 @@ impl Server {
     /// # Errors
     /// What the message answers.
     pub async fn call(&self, method: &str, params: Vec<Rpc>) -> ApiResult<Value> {
-        let master = self.shared.step(|world| world.master.clone());
-        let front = self.shared.front(&master).unwrap_or_else(|| Arc::new(Front::new(master)));
-        let request = Request::new(Call { method: method.to_owned(), params }, front);
-        let hold = self.shared.clock.activity().hold();
-        match dispatch::dispatch(&self.shared, request, hold).await {
-            Outcome::Answered(result) => result.map(|answer: Answer| answer.to_value()),
-            Outcome::Raised(error) => Err(error),
-            Outcome::Hang => Err(ApiError::internal("the call would hang")),
-        }
+        call(&self.shared, method, params).await
+    }
+}
+
+/// Calls a message without HTTP, as somebody with a session among the parameters.
+///
+/// # Errors
+/// What the message answers.
+pub async fn call(shared: &Arc<Shared>, method: &str, params: Vec<Rpc>) -> ApiResult<Value> {
+    let master = shared.step(|world| world.master.clone());
+    let front = shared.front(&master).unwrap_or_else(|| Arc::new(Front::new(master)));
+    let request = Request::new(Call { method: method.to_owned(), params }, front);
+    let hold = shared.clock.activity().hold();
+    match dispatch::dispatch(shared, request, hold).await {
+        Outcome::Answered(result) => result.map(|answer: Answer| answer.to_value()),
+        Outcome::Raised(error) => Err(error),
+        Outcome::Hang => Err(ApiError::internal("the call would hang")),
     }
 }
 

@@ -114,6 +114,7 @@ fn made_and_destroyed(lab: &Lab, counts: impl Fn(&Actor) -> bool) -> (usize, usi
                 removed += usize::from(entry.class == "VM");
                 assert!(made.contains(&key), "destroyed without having made it: {entry:?}");
             }
+            Deed::Changed(_) => unreachable!("only witnesses hear of changes"),
         }
     }
     (taken, removed)

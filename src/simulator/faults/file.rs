@@ -87,10 +87,11 @@ enum Nth {
 }
 
 /// `(name, keys that belong to it)`: every action of a plan.
-const ACTIONS: [(&str, &[&str]); 15] = [
+const ACTIONS: [(&str, &[&str]); 16] = [
     ("refuse", &["code", "params"]),
     ("delay", &["delay"]),
     ("hang", &[]),
+    ("mute", &[]),
     ("cut", &["when"]),
     ("garbage", &["kind"]),
     ("lose-events", &[]),
@@ -109,7 +110,7 @@ const RESTART: (&str, &[&str]) = ("restart", &["when", "delay", "down"]);
 /// How long a restart takes when the plan does not say.
 const RESTART_TAKES: Duration = Duration::from_secs(5);
 /// Actions that strike a call and nothing else.
-const NEED_A_CALL: [&str; 8] = ["refuse", "delay", "hang", "cut", "garbage", "fail-disk", "slow", "stuck"];
+const NEED_A_CALL: [&str; 9] = ["refuse", "delay", "hang", "mute", "cut", "garbage", "fail-disk", "slow", "stuck"];
 
 impl Plan {
     /// Reads a plan.
@@ -216,6 +217,7 @@ impl Reader<'_> {
             "refuse" => Action::Refuse(self.api_error(raw, at)?),
             "delay" => Action::Delay(self.duration(self.needed(&raw.delay, at, "delay", "\"5s\"")?)?),
             "hang" => Action::Hang,
+            "mute" => Action::Mute,
             "cut" => Action::Cut(self.cut(raw, at)?),
             "garbage" => Action::Garbage(self.garbage(raw, at)?),
             "lose-events" => Action::LoseEvents,

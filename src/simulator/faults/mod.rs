@@ -85,6 +85,8 @@ pub enum Instead {
 pub enum Spoil {
     /// The connection is closed.
     Cut,
+    /// Nothing is sent; the connection stays open until the client gives up.
+    Mute,
     /// Something else is sent.
     Garbage(Garbage),
 }
@@ -231,6 +233,11 @@ impl Faults {
     /// What became of every fault, in the plan's order.
     pub fn reports(&self) -> Vec<Report> {
         self.lock().rules.iter().map(Armed::report).collect()
+    }
+
+    /// How often faults of this name have struck.
+    pub fn struck(&self, name: &str) -> u64 {
+        self.lock().rules.iter().filter(|armed| armed.rule.name == name).map(|armed| armed.struck).sum()
     }
 
     /// What the faults do to a call. Effects on the world take place here.
@@ -427,6 +434,7 @@ impl Strikes {
             Action::Hang => self.instead = Some(Instead::Hang),
             Action::Cut(When::Before) => self.instead = Some(Instead::Cut),
             Action::Cut(_) => self.answer = Some(Spoil::Cut),
+            Action::Mute => self.answer = Some(Spoil::Mute),
             Action::Garbage(kind) => self.answer = Some(Spoil::Garbage(kind)),
             Action::Slow(factor) => self.pace.factor *= factor,
             Action::Stuck => self.pace.stuck = true,

@@ -96,6 +96,8 @@ pub enum Action {
     Delay(Duration),
     /// The call has no effect and is never answered.
     Hang,
+    /// The call takes effect and is never answered.
+    Mute,
     /// The connection is closed instead of an answer; `When::During` counts as `After`.
     Cut(When),
     /// Something else than the answer is sent; the call took effect.
@@ -234,6 +236,7 @@ impl std::fmt::Display for Action {
             Action::Refuse(error) => write!(f, "refuse with {}", error.code),
             Action::Delay(by) => write!(f, "delay by {by:?}"),
             Action::Hang => f.write_str("hang"),
+            Action::Mute => f.write_str("never answer"),
             Action::Cut(When::Before) => f.write_str("cut the connection before the effect"),
             Action::Cut(_) => f.write_str("cut the connection after the effect"),
             Action::Garbage(kind) => write!(f, "answer garbage ({kind})"),

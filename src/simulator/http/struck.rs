@@ -74,6 +74,7 @@ pub(super) async fn after(
     }
     match strikes.answer.as_ref()? {
         Spoil::Cut => Some(Ok(Next::Cut)),
+        Spoil::Mute => busy.while_waiting(std::future::pending()).await,
         Spoil::Garbage(kind) => {
             let (content_type, body) = answer();
             let spoilt = kind.spoil(content_type, body.as_bytes());

@@ -1,0 +1,120 @@
+//! The evidence, once everything is over: what was seen, what is left at the pool, and what the history says.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::invariants::{Evidence, Remains, SlotRow};
+use super::stage::{self, Stage};
+use super::witness::{ORIGINATOR, Seen};
+use crate::simulator::value::Ref;
+use crate::simulator::world::World;
+use crate::store::{Error, Options, Page, SlotFilter, Store};
+
+/// The tag by which the service knows its tasks.
+const TAG: &str = "xensnap-nonce";
+
+/// Everything; the moments are those of the beginning, of the end of all faults, and now.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(super) async fn evidence(
+    stage: &Stage,
+    history: &Path,
+    [began, healthy, ended]: [DateTime<Utc>; 3],
+    deaths: &[String],
+) -> Result<Evidence, Error> {
+    let slots = slots(history).await?;
+    let seen = stage.chronicle.seen();
+    let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, world)));
+    Ok(Evidence {
+        policies: stage.policies.clone(),
+        began,
+        healthy,
+        ended,
+        touches: seen.touches,
+        removals: seen.removals,
+        doubles: seen.doubles,
+        slots,
+        remains: remains.unwrap_or_default(),
+        deaths: deaths.to_vec(),
+    })
+}
+
+async fn slots(history: &Path) -> Result<Vec<SlotRow>, Error> {
+    let store = Store::open_read_only(history, &Options::default()).await?;
+    let mut rows = Vec::new();
+    let mut page = Page::first(500);
+    loop {
+        let listed = store.slots(SlotFilter::default(), page).await?;
+        rows.extend(listed.rows.iter().map(|slot| SlotRow {
+            policy: slot.policy.clone(),
+            due_at: slot.due_at,
+            is_final: slot.is_final(),
+        }));
+        match listed.next {
+            Some(after) => page = Page::first(500).after(after),
+            None => break,
+        }
+    }
+    store.close().await?;
+    Ok(rows)
+}
+
+fn remains(stage: &Stage, seen: &Seen, world: &World) -> Remains {
+    let held = stage.chronicle.held(world);
+    let database = &world.database;
+    let own = |class: &str, object: &Ref| seen.own.contains(&database.text(class, object, "uuid"));
+    let is_held = |vm: &Ref| held.iter().any(|held| *held.snapshot.to_string() == *database.text("VM", vm, "uuid"));
+    let unmarked = |vm: &Ref| database.bool("VM", vm, "is_a_snapshot") && own("VM", vm) && !is_held(vm);
+    let loose =
+        |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && database.texts("VDI", vdi, "VBDs").is_empty();
+    let ours = |task: &Ref| database.map_text("task", task, "other_config", TAG).is_some();
+    let named = |class: &str, object: &Ref| {
+        format!("{} ({})", database.text(class, object, "uuid"), database.text(class, object, "name_label"))
+    };
+    let all = |class: &str, wanted: &dyn Fn(&Ref) -> bool| -> Vec<String> {
+        database.refs(class).iter().filter(|object| wanted(object)).map(|object| named(class, object)).collect()
+    };
+    let covered = stage.policies.iter().zip(&stage.names).map(|(policy, names)| {
+        let vms = stage::named(world, names).into_iter();
+        let uuids = vms.filter_map(|vm| database.text("VM", &vm, "uuid").parse::<Uuid>().ok());
+        (policy.id.to_string(), uuids.collect())
+    });
+    Remains {
+        unmarked: all("VM", &unmarked),
+        disks: all("VDI", &loose),
+        tasks: all("task", &ours),
+        sessions: world.sessions.values().filter(|session| &*session.originator == ORIGINATOR).count(),
+        operations: ["VM", "VDI"].iter().flat_map(|class| under_way(world, class)).collect(),
+        covered: covered.collect(),
+        held,
+    }
+}
+
+fn under_way(world: &World, class: &str) -> Vec<String> {
+    let database = &world.database;
+    let busy = database.refs(class).into_iter().filter(|object| {
+        database.get(class, object, "current_operations").is_some_and(|operations| !operations.members().is_empty())
+    });
+    busy.map(|object| {
+        format!("{class} {} {:?}", database.text(class, &object, "uuid"), database.get(class, &object, "current_operations"))
+    })
+    .collect()
+}
+
+/// The uuid of an SR that holds disks of covered VMs.
+pub(super) fn sr_of(stage: &Stage, pick: u64) -> Option<String> {
+    stage.simulation.shared()?.step(|world| {
+        let database = &world.database;
+        let vms = stage::named(world, &stage.names.concat());
+        let vbds = vms.iter().flat_map(|vm| database.texts("VM", vm, "VBDs"));
+        let disks = vbds.filter(|vbd| &*database.text("VBD", vbd, "type") == "Disk").map(|vbd| database.text("VBD", &vbd, "VDI"));
+        let mut srs: Vec<String> =
+            disks.map(|vdi| database.text("SR", &database.text("VDI", &vdi, "SR"), "uuid").to_string()).collect();
+        srs.sort();
+        srs.dedup();
+        (!srs.is_empty()).then(|| srs.swap_remove(usize::try_from(pick).unwrap_or_default() % srs.len()))
+    })
+}
