@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use xensnap::clock::{Clock, SystemClock};
 use xensnap::daemon::{Assigned, Daemon, DaemonError, Door, Exporter, Handle, Plan, PlannedPool, Times};
+use xensnap::domain::guard::{Guards, OnLowSpace, Reserve};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
 use xensnap::domain::schedule::Schedule;
@@ -138,7 +139,8 @@ pub fn policy(id: &str, cron: &str, field: Field, vms: &str, last: u32) -> Polic
             on_policy_removed: Afterwards::Keep,
         },
         limits: PolicyLimits::default(),
-        guards: xensnap::domain::guard::Guards::default(),
+        // What is measured is a night of all VMs, however full the drawn pool is.
+        guards: Guards { space_reserve: Reserve::Bytes(0), on_low_space: OnLowSpace::GoAhead },
     }
 }
 
