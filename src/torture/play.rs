@@ -72,8 +72,10 @@ struct Play<'a> {
     stage: Stage,
     service: Service,
     tally: Tally,
-    /// By elapsed time.
+    /// By elapsed time; what is due at the same moment in the order in which it was thought of.
     later: BTreeMap<(Duration, usize), Later>,
+    /// How much was thought of so far.
+    thought_of: usize,
     /// Names of rules that are armed, and how often each was seen to strike.
     armed: Vec<(String, Step, u64)>,
     acts: Vec<(Fault, JoinHandle<Option<String>>)>,
@@ -103,6 +105,7 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
         service,
         tally: Tally::default(),
         later: BTreeMap::new(),
+        thought_of: 0,
         armed: Vec::new(),
         acts: Vec::new(),
         deaths: Vec::new(),
@@ -205,8 +208,8 @@ impl Play<'_> {
     }
 
     fn later(&mut self, after: Duration, what: Later) {
-        let number = self.later.len();
-        self.later.insert((self.leader.clock().elapsed() + after, number), what);
+        self.thought_of += 1;
+        self.later.insert((self.leader.clock().elapsed() + after, self.thought_of), what);
     }
 
     async fn happens(&mut self, later: Later) -> Result<(), Trouble> {
