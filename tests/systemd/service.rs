@@ -209,7 +209,7 @@ async fn figures_that_cannot_be_offered_keep_nobodys_snapshots_from_being_taken(
 }
 
 #[tokio::test]
-async fn what_goes_wrong_otherwise_is_tried_again_within_limits() {
+async fn what_goes_wrong_otherwise_is_tried_again_for_as_long_as_it_takes() {
     let pool = pool().await;
     let machine = Machine::new(&[CREDENTIAL]);
     configure(&machine, &pool, "nightly", "0 2 * * *");
@@ -219,4 +219,5 @@ async fn what_goes_wrong_otherwise_is_tried_again_within_limits() {
     let ended = service.ends().await;
     assert!(machine.unit.restarts_after(ended), "{ended}: {}", service.log());
     assert!(machine.unit.duration("RestartSec") >= Duration::from_secs(5));
+    assert_eq!(machine.unit.of_unit("StartLimitIntervalSec"), "0", "a full disk must not end the snapshots of all nights after");
 }
