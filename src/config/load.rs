@@ -141,7 +141,6 @@ impl Loading {
         let store = settings::store(&mut fields, base, findings);
         let metrics = metrics::metrics(&mut fields, base, findings);
         let alarms = alarms::alarms(&mut fields, base, findings);
-        across::channels(&alarms, &fields, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);
         let pools: Vec<ReadPool> = tables.into_iter().filter_map(|table| pool::pool(table, base, findings)).collect();
