@@ -69,6 +69,7 @@ async fn it_tells_that_it_is_ready_what_comes_next_that_it_lives_reloads_and_end
     configure(&machine, &pool, "yearly", "0 0 1 1 *");
     machine.write("/etc/xensnap/credentials/tokyo", &format!("{PASSWORD}\n"));
     let mut service = started(&machine, "yearly 20").await;
+    assert_eq!(service.memory_is_shown_to(), 0, "passwords are in it, and neither core dump nor debugger gets them");
     for _ in 0..2 {
         service.tells("that it lives", |line| line == "WATCHDOG=1").await;
     }
