@@ -80,6 +80,7 @@ impl Gatherer {
             build: self.handle.desk.build,
             history_bytes: self.handle.store.bytes(),
             running: self.handle.runs.len() as u64,
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
             alarms: self.alarms(&plan).await?,
             alarms_waiting: self.alarms_waiting(&plan).await?,
             pools,
