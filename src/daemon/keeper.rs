@@ -171,6 +171,7 @@ impl Keeper {
             compared: watch::Sender::new(None),
             wishes: Arc::clone(&self.wishes),
             metrics: self.metrics.clone(),
+            left: watch::Sender::new(Vec::new()),
             said: std::sync::Mutex::default(),
             promises: crate::engine::guards::Promises::default(),
         }

@@ -18,6 +18,7 @@
 //! | `guards` | what is looked at before a job begins: space |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
+//! | `orphans` | the reconciler: what is left although nobody works on it, put right or listed |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
 //! | `chains`, `checkup` | what each disk stands on; what somebody should be told about a pool |
@@ -42,6 +43,7 @@ pub mod leftover;
 pub mod marking;
 pub mod members;
 pub mod offline;
+pub mod orphans;
 pub mod pins;
 pub mod prune;
 pub mod reconcile;

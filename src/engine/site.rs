@@ -15,6 +15,7 @@ use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
+use crate::domain::orphans::Orphan;
 use crate::store::{self, Cause, EventKind, Job, NewEvent, Snapshot, Store};
 use crate::telemetry::Fact;
 use crate::telemetry::metrics::Metrics;
@@ -105,6 +106,8 @@ pub struct Site {
     pub promises: Promises,
     /// What is counted.
     pub metrics: Metrics,
+    /// What is left that nobody works on, as of the last look around.
+    pub left: watch::Sender<Vec<Orphan>>,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }
