@@ -20,6 +20,7 @@ use crate::domain::policy::Policy;
 use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
+use crate::engine::orphans;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
@@ -51,6 +52,8 @@ pub(super) struct Keeper {
     wishes: Arc<Wishes>,
     reaches: Reaches,
     metrics: Metrics,
+    /// Whether it also puts right what is left; a service that only answers a verb does not.
+    tends: bool,
 }
 
 enum News {
@@ -75,6 +78,7 @@ impl Keeper {
             wishes: Arc::clone(&daemon.wishes),
             reaches: daemon.desk.reaches.clone(),
             metrics: daemon.metrics.clone(),
+            tends: daemon.timekeeping,
         }
     }
 
@@ -273,7 +277,12 @@ impl Keeper {
         let mut shown = site.inventory.status();
         let mut stale = None;
         let mut compared = self.clock.elapsed();
+        let mut tidied = None;
         loop {
+            if self.tends && tidied.is_none_or(|at| self.clock.elapsed() - at >= self.plan.borrow().times.compare_every) {
+                orphans::tidy(worker, site).await?;
+                tidied = Some(self.clock.elapsed());
+            }
             let times = self.plan.borrow().times;
             let sleep = self.clock.sleep(times.chores_every);
             let news = async {

@@ -1,5 +1,7 @@
 //! Tasks that carry a nonce of ours and that nobody waits for any more: what is over is cleaned away, what goes on is told to end.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{AGAIN, orphan, reclaimed};
@@ -11,6 +13,9 @@ use crate::engine::worker::Worker;
 use crate::xenapi::calls;
 use crate::xenapi::records::Task;
 use crate::xenapi::types::Ref;
+
+/// How long the pool may take to list its tasks.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A task with a nonce, and what is to be done about it.
 struct Found {
@@ -55,7 +60,7 @@ pub(super) async fn look(worker: &mut Worker, site: &Site) -> Result<Vec<Orphan>
 
 /// Every task with a nonce; none if the pool cannot be asked now.
 async fn judged(worker: &mut Worker, site: &Site) -> Result<Vec<Found>> {
-    let tasks = match worker.call(&site.pool, calls::all::<Task>()).await {
+    let tasks = match worker.call(&site.pool, calls::all::<Task>().within(PATIENCE)).await {
         Ok(tasks) => tasks,
         Err(error) => {
             tracing::info!(pool = %site.name(), %error, "the pool's tasks cannot be read now");
