@@ -209,7 +209,7 @@ async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, par
         Err(stop) => return Ok(Err(stop)),
     };
     site.store.removal_part(removal.id, part.uuid, PartState::Destroying, None, site.now()).await?;
-    match destroy(worker, site, calls::vm::destroy(&reference), None).await {
+    match destroy(worker, site, (removal, part.uuid), calls::vm::destroy(&reference), None).await? {
         Ok(()) => {}
         Err(setback) if setback.kind == Kind::NotFound => {}
         Err(setback) => {
@@ -279,6 +279,12 @@ fn busy() -> Setback {
     Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
 }
 
+/// The same for a disk; an earlier call of ours may still be at it.
+fn busy_disk() -> Setback {
+    let cause = Cause::new("busy", "something is being done with the disk");
+    Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
+}
+
 /// Why a snapshot is not removed, whatever the plan says.
 fn not_ours(ownership: &Ownership, claim: Claim) -> Option<Cause> {
     match ownership {
@@ -329,7 +335,7 @@ async fn destroy_disk(mut worker: Worker, site: &Site, removal: &Removal, mut pl
         },
     };
     let ended = match looked {
-        Again::Fine(reference) => destroy(worker, site, calls::vdi::destroy(&reference), turn).await,
+        Again::Fine(reference) => destroy(worker, site, (removal, disk), calls::vdi::destroy(&reference), turn).await?,
         Again::Gone => Ok(()),
         Again::Spare(cause) => {
             site.store.removal_part(removal.id, disk, PartState::Spared, Some(cause), site.now()).await?;
@@ -358,6 +364,9 @@ enum Again {
 
 async fn again(worker: &mut Worker, site: &Site, removal: &Removal, uuid: Uuid) -> Try<Again> {
     let Some((reference, disk)) = read_disk(worker, site, uuid).await? else { return Ok(Again::Gone) };
+    if !disk.current_operations.is_empty() {
+        return Err(Stop::Refused(busy_disk()));
+    }
     let image = disk.kind == VdiType::Suspend;
     let used = !disk.vbds.is_empty() || named_by_a_vm(site, &reference);
     let cause = if is_of_disks(removal) {
@@ -396,12 +405,21 @@ fn untrusted() -> Setback {
 async fn destroy(
     worker: &mut Worker,
     site: &Site,
+    (removal, part): (&Removal, Uuid),
     call: crate::xenapi::Call<Void>,
     turn: Option<Turn>,
-) -> std::result::Result<(), Setback> {
-    let task = worker.wait(site.pool.start(call)).await?;
-    worker.wait(task.finish_then(Some(site.pace.call), move || drop(turn))).await?;
-    Ok(())
+) -> Result<std::result::Result<(), Setback>> {
+    let ended = match worker.wait(site.pool.start(call)).await {
+        Ok(task) => worker.wait(task.finish_then(Some(site.pace.call), move || drop(turn))).await.map_err(Setback::from),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(setback) = &ended
+        && setback.is_stuck()
+    {
+        let text = format!("{part} of the snapshot {} is not destroyed: {}", removal.snapshot, setback.cause.text);
+        site.note(event_of(site, removal, EventKind::Stuck, text)).await?;
+    }
+    Ok(ended.map(drop))
 }
 
 /// True once nothing more is done about a removal by itself.

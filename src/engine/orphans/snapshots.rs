@@ -70,6 +70,9 @@ async fn mark_again(
             format!("the snapshot {} was removed and is back without its mark; it was marked, and goes again", mark.snapshot)
         }
         _ => {
+            if let Some(row) = row.filter(|row| row.state == SnapshotState::Taken) {
+                site.store.snapshot_marked(row.id, site.now()).await?;
+            }
             // One that the history lacks is written down.
             holdings::remembered(site, &found.reference, &mark).await?;
             format!("the snapshot {} of policy {} had no mark, and has it again", mark.snapshot, mark.policy)
@@ -126,6 +129,7 @@ async fn known(site: &Site, rows: &Rows, found: &Found) -> Result<(Known, Option
             _ if row.vm_uuid != found.vm.0 => Known::InHands,
             SnapshotState::Marked | SnapshotState::Durable | SnapshotState::Vanished => Known::Counts,
             SnapshotState::Removed | SnapshotState::Ghost => Known::Removed,
+            SnapshotState::Taken if is_over(site, row).await? => Known::Counts,
             SnapshotState::Taken | SnapshotState::Removing | SnapshotState::Detached | SnapshotState::Released => Known::InHands,
         };
         return Ok((known, None));
@@ -151,6 +155,14 @@ async fn known(site: &Site, rows: &Rows, found: &Found) -> Result<(Known, Option
         _ => Known::NameOnly,
     };
     Ok((known, Some((job, attempt))))
+}
+
+/// Whether the job that took a snapshot is not about to mark it any more.
+async fn is_over(site: &Site, row: &Snapshot) -> Result<bool> {
+    Ok(match row.job {
+        Some(job) => site.store.job(job).await?.state.is_final(),
+        None => true,
+    })
 }
 
 /// Whether the job's slot has a snapshot.
