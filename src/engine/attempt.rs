@@ -22,7 +22,7 @@ use crate::xenapi::{Call, Task, calls};
 pub const TAG: &str = "xensnap-nonce";
 
 /// So long after its time was over a call has been told to end, and its end waited for.
-const TOLD: Duration = Duration::from_secs(120);
+const TOLD: Duration = Duration::from_secs(55);
 
 /// How an attempt went, as far as it is known.
 #[derive(Debug)]

@@ -1,0 +1,111 @@
+//! What never ends. A call whose time is over is told to end; whether it does or not, its storage is free for others after a bounded time,
+//! nothing is done twice, what it left is looked for, and a person is told.
+
+use std::time::Duration;
+
+use xensnap::simulator::faults::{Action, Order, Plan, Rule};
+use xensnap::simulator::storage::timings::Timings;
+use xensnap::simulator::value::Ref;
+use xensnap::store::{JobState, Outcome, RemovalState};
+
+use super::crash::{policy_for, with_disks, world};
+use super::lab::{Lab, originator};
+use super::look;
+
+/// Two VMs with two disks each on one storage repository, and a policy that keeps one snapshot of each.
+async fn nightly() -> (Lab, Vec<String>) {
+    let world = world(Timings::instant());
+    let names = with_disks(&world, 2, 2);
+    let mut lab = Lab::with("2026-03-01T12:30:00Z", world, vec![policy_for("nightly", "0 2 * * *", &names, 1)]).await;
+    lab.start().await;
+    lab.until("2026-03-02T12:00:00Z").await;
+    (lab, names)
+}
+
+fn snapshots(lab: &Lab) -> usize {
+    lab.step(|world| {
+        let database = &world.database;
+        database.refs("VM").into_iter().filter(|vm: &Ref| database.bool("VM", vm, "is_a_snapshot")).count()
+    })
+}
+
+/// How often this was called by the service since the simulator started.
+fn calls(lab: &Lab, method: &str) -> u64 {
+    lab.simulation.shared().unwrap().calls().get(method).copied().unwrap_or_default()
+}
+
+/// The server begins the snapshot of one VM and never ends it, and does not heed that it is told to.
+#[tokio::test]
+async fn a_snapshot_that_never_ends_holds_its_storage_for_a_bounded_time_and_is_not_taken_twice() {
+    let (mut lab, names) = nightly().await;
+    let before = calls(&lab, "Async.VM.snapshot");
+    let stuck = Rule::on("VM.snapshot", Action::Stuck).originator(originator("lab")).object(&*names[0]).times(1);
+    lab.simulation.set_faults(Plan::new(0).with(stuck));
+    lab.until("2026-03-03T04:05:00Z").await;
+    assert_eq!(look::events(&lab.store(), "stuck").await.len(), 1, "a person is told, once");
+    let site = lab.handle().sites().borrow()[0].clone();
+    assert!(site.admission.queues().iter().all(|queue| queue.in_flight == 0), "its storage is free for others");
+    let jobs = look::jobs(&lab.store(), "nightly").await;
+    let of = |name: &str| jobs.iter().rfind(|job| job.vm_name == name).unwrap().clone();
+    assert_eq!(of(&names[0]).state, JobState::Unresolved, "nobody knows yet");
+    let run = look::runs(&lab.store(), "nightly").await.pop().unwrap();
+    assert!(run.outcome.is_some(), "the run does not wait for it: {run:?}");
+    // The stuck call holds the storage at the server itself, so nobody else's call can have an effect while it does.
+    lab.until("2026-03-03T05:00:00Z").await;
+    let made = calls(&lab, "Async.VM.snapshot") - before;
+    assert!(made <= 2, "one for each VM, and none twice: {made}");
+    // Somebody restarts the toolstack: now it is certain.
+    lab.clock.run(lab.simulation.carry_out(&Order::Stop { down: Some(Duration::from_secs(20)) })).await.unwrap();
+    lab.until("2026-03-03T14:00:00Z").await;
+    let jobs = look::jobs(&lab.store(), "nightly").await;
+    let last = jobs.iter().rfind(|job| job.vm_name == names[0]).unwrap();
+    assert!(last.state.is_final(), "{last:?}");
+    lab.until("2026-03-04T12:00:00Z").await;
+    assert_eq!(lab.held()[&names[0]], ["03-04 02:00"]);
+    assert_eq!(lab.held()[&names[1]], ["03-04 02:00"]);
+    lab.stop().await;
+}
+
+/// The server cancels the task when it is told to: what it had made goes, and the snapshot is taken in the next try.
+#[tokio::test]
+async fn a_snapshot_that_ends_when_it_is_told_to_is_no_doubt_and_what_it_left_is_looked_for() {
+    let (mut lab, names) = nightly().await;
+    let before = snapshots(&lab);
+    // Its first disk takes half a minute longer than a call may, and then the server heeds that it was told to end.
+    lab.step(|world| world.storage.timings.set("VDI.snapshot", Duration::from_secs(1)));
+    let slow = Rule::on("VM.snapshot", Action::Slow(7230.0)).object(&*names[0]).times(1);
+    lab.simulation.set_faults(Plan::new(0).with(slow));
+    lab.until("2026-03-03T08:00:00Z").await;
+    assert_eq!(look::events(&lab.store(), "stuck").await.len(), 1);
+    let job = look::jobs(&lab.store(), "nightly").await.into_iter().rfind(|job| job.vm_name == names[0]).unwrap();
+    assert_eq!((job.state, job.attempts), (JobState::Done, 2), "the second try took it: {job:?}");
+    assert_eq!(snapshots(&lab), before, "one of each VM, as the policy wants");
+    lab.until("2026-03-04T08:00:00Z").await;
+    assert_eq!(lab.held()[&names[0]], ["03-04 02:00"]);
+    assert_eq!(lab.held()[&names[1]], ["03-04 02:00"]);
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_never_destroyed_holds_its_storage_for_a_bounded_time_and_is_called_once() {
+    let (mut lab, names) = nightly().await;
+    let stuck = Rule::on("VDI.destroy", Action::Stuck).originator(originator("lab")).times(1);
+    lab.simulation.set_faults(Plan::new(0).with(stuck));
+    lab.until("2026-03-03T04:30:00Z").await;
+    assert_eq!(look::events(&lab.store(), "stuck").await.len(), 1);
+    let site = lab.handle().sites().borrow()[0].clone();
+    assert!(site.admission.queues().iter().all(|queue| queue.in_flight == 0), "its storage is free for others");
+    let after = calls(&lab, "Async.VDI.destroy");
+    lab.until("2026-03-03T05:30:00Z").await;
+    assert!(calls(&lab, "Async.VDI.destroy") <= after + 3, "the disk that is being destroyed is let be");
+    lab.clock.run(lab.simulation.carry_out(&Order::Stop { down: Some(Duration::from_secs(20)) })).await.unwrap();
+    lab.until("2026-03-05T12:00:00Z").await;
+    for row in look::snapshots(&lab.store(), "nightly").await {
+        let removals = lab.store().removals_of(row.uuid).await.unwrap();
+        assert!(removals.iter().all(|removal| removal.state == RemovalState::Done), "{removals:?}");
+    }
+    assert_eq!(lab.held()[&names[0]], ["03-05 02:00"]);
+    let run = look::runs(&lab.store(), "nightly").await.pop().unwrap();
+    assert_eq!(run.outcome, Some(Outcome::Succeeded));
+    lab.stop().await;
+}
