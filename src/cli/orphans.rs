@@ -25,7 +25,8 @@ pub(super) struct Args {
     asking: Asking,
 }
 
-const NOTES: &str = "What each word means, and what is put right by itself, is told in docs/ORPHANS.md. Nothing is changed by looking.
+const NOTES: &str =
+    "What each word means, and what is put right by itself, is told in docs/ORPHANS.md. Nothing is changed by looking.
 
 Exit codes: 0 nothing needs anybody, 1 something does.";
 

@@ -14,15 +14,18 @@ use crate::domain::id::VmUuid;
 use crate::domain::mark::Attempt as Sought;
 use crate::domain::nonce::Nonce;
 use crate::store::{Attempt, Cause, Job};
-use crate::xenapi::task::FoundTask;
-use crate::xenapi::{CallError, calls};
 use crate::xenapi::failure::Kind;
 use crate::xenapi::inventory::{Follows, Tables};
 use crate::xenapi::records::Vm;
+use crate::xenapi::task::FoundTask;
 use crate::xenapi::types::Ref;
+use crate::xenapi::{CallError, calls};
 
 /// The code of a doubt that no look at the pool can end.
 pub const UNREADABLE: &str = "nonce";
+
+/// A task that has ended may take so long to tell how.
+const ENDED: Duration = Duration::from_secs(60);
 
 /// How long to wait for the inventory to show the pool as it is.
 const PRESENT: Duration = Duration::from_secs(300);
@@ -67,7 +70,7 @@ async fn look_once(
     };
     if let Some(task) = task {
         // What goes on after its time was told to end; nobody waits for it again and again.
-        let Some(left) = attempt::left(site, attempt).or_else(|| task.task.has_ended().then_some(Duration::ZERO)) else {
+        let Some(left) = attempt::left(site, attempt).or_else(|| task.task.has_ended().then_some(ENDED)) else {
             return Ok(Err(told_again(worker, site, &task).await));
         };
         match attempt::pick_up(worker, site, job, task.reference, left).await? {

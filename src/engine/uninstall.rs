@@ -121,8 +121,7 @@ fn tell(site: &Site, removal: &Removal, took: Duration) {
 /// What was destroyed without a snapshot is an event: nobody's plan wanted it.
 async fn tell_disks(site: &Site, removal: &Removal) -> Result<()> {
     let parts = site.store.removal(removal.id).await?.parts;
-    let gone: Vec<String> =
-        parts.iter().filter(|part| part.state == PartState::Gone).map(|part| part.uuid.to_string()).collect();
+    let gone: Vec<String> = parts.iter().filter(|part| part.state == PartState::Gone).map(|part| part.uuid.to_string()).collect();
     if gone.is_empty() {
         return Ok(());
     }

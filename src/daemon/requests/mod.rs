@@ -160,7 +160,10 @@ impl Ask {
 
     /// True if nothing is changed by it, so that whoever may read may ask it.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {} | Ask::Orphans {})
+        matches!(
+            self,
+            Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {} | Ask::Orphans {}
+        )
     }
 
     /// True if it is about a pool, and so needs one that is reached.

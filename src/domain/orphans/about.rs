@@ -125,7 +125,9 @@ impl Why {
             Why::Halted => format!("xe vm-start uuid={uuid}"),
             Why::Suspended => format!("xe vm-resume uuid={uuid}"),
             Why::EndsNot => {
-                format!("xe task-list uuid={uuid} says what it is; a restart of the master's toolstack (xe-toolstack-restart) ends it")
+                format!(
+                    "xe task-list uuid={uuid} says what it is; a restart of the master's toolstack (xe-toolstack-restart) ends it"
+                )
             }
         }
     }

@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use super::{Rows, of_row, orphan};
+use crate::domain::id::PolicyId;
 use crate::domain::orphans::{self, Disk, Gone, Judgement, Orphan, Signs, What, Why};
 use crate::engine::error::Result;
 use crate::engine::prune;
@@ -11,7 +12,6 @@ use crate::engine::site::Site;
 use crate::engine::uninstall;
 use crate::engine::view;
 use crate::engine::worker::Worker;
-use crate::domain::id::PolicyId;
 use crate::store::{NewRemoval, PartState, Removal, Role, Snapshot, SnapshotState};
 use crate::xenapi::inventory::Tables;
 use crate::xenapi::records::{Vdi, VdiType, Vm};
@@ -136,7 +136,8 @@ async fn became(site: &Site, row: &Snapshot) -> Result<Gone> {
     let Some(job) = row.job else { return Ok(Gone::ByOthers) };
     let attempts = site.store.attempts(job).await?;
     let attempt = attempts.into_iter().find(|attempt| Some(attempt.id) == row.attempt);
-    let cause = attempt.filter(|attempt| attempt.state == crate::store::AttemptState::Forgotten).and_then(|attempt| attempt.cause);
+    let cause =
+        attempt.filter(|attempt| attempt.state == crate::store::AttemptState::Forgotten).and_then(|attempt| attempt.cause);
     Ok(match cause {
         Some(cause) if cause.code != "removed-by-others" => Gone::Forgotten,
         _ => Gone::ByOthers,

@@ -36,7 +36,8 @@ pub(super) async fn wake_all(worker: &mut Worker, site: &Site) -> Result<()> {
             Err(OfflineError::Busy(_)) => {}
             Err(error) => {
                 let error = crate::xenapi::error::chain(&error);
-                let text = format!("a snapshot with memory left {} suspended, and it cannot be resumed: {error}", record.name_label);
+                let text =
+                    format!("a snapshot with memory left {} suspended, and it cannot be resumed: {error}", record.name_label);
                 site.note(NewEvent { vm: about.1, ..site.event(EventKind::LeftSuspended, text) }).await?;
             }
         }
