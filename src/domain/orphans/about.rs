@@ -43,8 +43,6 @@ pub enum Why {
     Spared,
     /// Somebody else removed the disk's snapshot.
     ByOthers,
-    /// A disk made while a call of ours was under way that failed.
-    Guessed,
     /// Only the snapshot's name is like ours.
     NameOnly,
     /// The snapshot is ours and no plain snapshot of its VM any more.
@@ -72,7 +70,6 @@ impl Why {
             Why::Pinned => "pinned",
             Why::Spared => "spared",
             Why::ByOthers => "removed-by-others",
-            Why::Guessed => "guessed",
             Why::NameOnly => "name-only",
             Why::Detached(_) => "detached",
             Why::TooNew => "too-new",
@@ -91,7 +88,6 @@ impl Why {
         "pinned",
         "spared",
         "removed-by-others",
-        "guessed",
         "name-only",
         "detached",
         "too-new",
@@ -113,7 +109,6 @@ impl Why {
             Why::Waits => "nothing; to keep it, give the disk a name of yours, or attach it".to_owned(),
             Why::Renamed | Why::Spared | Why::ByOthers => format!("if nobody wants it: xe vdi-destroy uuid={uuid}"),
             Why::Pinned => format!("attach the disk to save what is on it, or: xe vdi-destroy uuid={uuid}"),
-            Why::Guessed => format!("look at it (xe vdi-list uuid={uuid} params=all), then: xe vdi-destroy uuid={uuid}"),
             Why::NameOnly => {
                 format!("xensnap adopt POLICY {uuid} makes it a policy's; xe snapshot-uninstall uuid={uuid} removes it")
             }
@@ -141,7 +136,6 @@ impl fmt::Display for Why {
             Why::Pinned => "its snapshot is gone, and had been pinned",
             Why::Spared => "its snapshot was removed, and the disk was let be because it was used then",
             Why::ByOthers => "somebody else removed its snapshot and left the disk",
-            Why::Guessed => "it was made while a snapshot of ours was taken that failed; the history does not name it",
             Why::NameOnly => "its name ends as ours do, and the history knows nothing of it",
             Why::Detached(why) => return write!(f, "it was ours and counts for no policy any more: {why}"),
             Why::TooNew => "its mark was written by a newer version",
