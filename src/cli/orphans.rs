@@ -81,7 +81,7 @@ fn show(report: &OrphansReport, times: &Times, screen: &Screen) {
 
 /// Why it is left, and what to do.
 fn why(left: &Leftover) -> String {
-    format!("{}. {}", left.why, left.todo)
+    format!("{}; to do: {}", left.why, left.todo)
 }
 
 fn cells(left: &Leftover, report: &OrphansReport, times: &Times) -> [Cell; 9] {

@@ -80,13 +80,18 @@ impl Setback {
 
     /// True if its time was over before it ended.
     pub fn is_stuck(&self) -> bool {
-        matches!(self.cause.code.as_str(), DEADLINE | STILL_RUNNING)
+        is_stuck(&self.cause)
     }
 
     /// True when the same thing may work later without anybody doing anything.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Transient | Kind::Busy)
     }
+}
+
+/// True for what was written down of a call whose time was over before it ended.
+pub fn is_stuck(cause: &Cause) -> bool {
+    matches!(cause.code.as_str(), DEADLINE | STILL_RUNNING)
 }
 
 /// A kind as a code for the history; stable over releases.

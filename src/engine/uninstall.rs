@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::admission::{Request, Turn};
-use super::error::{Effect, Result, Setback};
+use super::error::{Effect, Result, STILL_RUNNING, Setback, is_stuck};
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
@@ -278,10 +278,16 @@ fn busy() -> Setback {
     Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
 }
 
-/// The same for a disk; an earlier call of ours may still be at it.
+/// The same for a disk at which an earlier call of ours may still be.
 fn busy_disk() -> Setback {
-    let cause = Cause::new("busy", "something is being done with the disk");
+    let cause = Cause::new(STILL_RUNNING, "something is still being done with the disk, which did not end in its time");
     Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
+}
+
+/// Whether an earlier call to destroy this part did not end in its time.
+fn was_stuck(removal: &Removal, part: Uuid) -> bool {
+    let part = removal.parts.iter().find(|known| known.uuid == part);
+    part.and_then(|part| part.cause.as_ref()).is_some_and(is_stuck)
 }
 
 /// Why a snapshot is not removed, whatever the plan says.
@@ -328,7 +334,11 @@ async fn destroy_disk(mut worker: Worker, site: &Site, removal: &Removal, mut pl
         None => match again(worker, site, removal, disk).await {
             Ok(looked) => looked,
             Err(stop) => {
-                site.store.removal_part(removal.id, disk, PartState::There, None, site.now()).await?;
+                let cause = match &stop {
+                    Stop::Refused(setback) => Some(setback.cause.clone()),
+                    Stop::Otherwise(_) => None,
+                };
+                site.store.removal_part(removal.id, disk, PartState::There, cause, site.now()).await?;
                 return Ok(Err(stop));
             }
         },
@@ -363,7 +373,7 @@ enum Again {
 
 async fn again(worker: &mut Worker, site: &Site, removal: &Removal, uuid: Uuid) -> Try<Again> {
     let Some((reference, disk)) = read_disk(worker, site, uuid).await? else { return Ok(Again::Gone) };
-    if !disk.current_operations.is_empty() {
+    if !disk.current_operations.is_empty() && was_stuck(removal, uuid) {
         return Err(Stop::Refused(busy_disk()));
     }
     let image = disk.kind == VdiType::Suspend;

@@ -33,21 +33,22 @@ async fn what_is_left_is_shown_with_why_and_what_to_do() {
     let mut lab = left().await;
     asked(&lab, 80, "orphans --utc").await.code(1).stdout_eq(str![[r#"
 WHAT      UUID                                  VM       AGE
-snapshot  03ecf42a-5512-41cc-bfc2-262ff2b62577           13h
-    it was ours and counts for no policy any more: it was turned into a VM. use
-    it, or: xe snapshot-uninstall uuid=03ecf42a-5512-41cc-bfc2-262ff2b62577
-disk      25caf328-b611-49a2-a38b-a475ac5bd3c1  dc-02  1h59m
-    somebody else removed its snapshot and left the disk. if nobody wants it: xe
-    vdi-destroy uuid=25caf328-b611-49a2-a38b-a475ac5bd3c1
+snapshot  [..]           [..]
+    it was ours and counts for no policy any more: it was turned into a VM; to
+    do: use it, or: xe snapshot-uninstall
+    uuid=[..]
+disk      [..]  dc-02  [..]
+    somebody else removed its snapshot and left the disk; to do: if nobody wants
+    it: xe vdi-destroy uuid=[..]
 2 things left, 2 of which somebody has to look at
 
 "#]]);
     asked(&lab, 200, "orphans --utc").await.code(1).stdout_eq(str![[r#"
 WHAT      UUID                                  VM       AGE  NAME                                         POOL  SR                        BYTES
-snapshot  03ecf42a-5512-41cc-bfc2-262ff2b62577           13h  cache-01 nightly 2026-03-02 02:00 #7s39d5d1  lab
-    it was ours and counts for no policy any more: it was turned into a VM. use it, or: xe snapshot-uninstall uuid=03ecf42a-5512-41cc-bfc2-262ff2b62577
-disk      25caf328-b611-49a2-a38b-a475ac5bd3c1  dc-02  1h59m  dc-02 disk 0                                 lab   NFS virtual disk storage  65536
-    somebody else removed its snapshot and left the disk. if nobody wants it: xe vdi-destroy uuid=25caf328-b611-49a2-a38b-a475ac5bd3c1
+snapshot  [..]           [..]  cache-01 nightly 2026-03-02 02:00 #[..]  lab
+    it was ours and counts for no policy any more: it was turned into a VM; to do: use it, or: xe snapshot-uninstall uuid=[..]
+disk      [..]  dc-02  [..]  dc-02 disk 0                                 lab   NFS virtual disk storage  65536
+    somebody else removed its snapshot and left the disk; to do: if nobody wants it: xe vdi-destroy uuid=[..]
 2 things left, 2 of which somebody has to look at
 
 "#]]);

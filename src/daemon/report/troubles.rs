@@ -78,10 +78,7 @@ pub async fn troubles(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>>
     for (uuid, name) in &pools {
         let orphans = store.orphans(*uuid).await?;
         if let Some(since) = orphans.iter().map(|removal| removal.finished_at.unwrap_or(removal.planned_at)).min() {
-            let text = format!(
-                "{} removals could not be brought to their end; `xensnap orphans` says what to do",
-                orphans.len()
-            );
+            let text = format!("{} removals could not be brought to their end; `xensnap orphans` says what to do", orphans.len());
             all.push(Trouble {
                 weight: Weight::Warning,
                 code: ORPHANS.into(),

@@ -57,12 +57,11 @@ pub async fn tidy(worker: &mut Worker, site: &Site) -> Result<()> {
     snapshots::mend(worker, site, &rows).await?;
     snapshots::mend_guards(worker, site, &rows).await?;
     vms::wake_all(worker, site).await?;
-    tasks::settle(worker, site).await?;
+    let tasks = tasks::settle(worker, site).await?;
     if site.is_trusted() {
         disks::remove(worker, site, &rows).await?;
     }
-    let left = look(worker, site).await?;
-    site.left.send_replace(left);
+    site.left.send_replace(look_without(site, tasks).await?);
     Ok(())
 }
 
@@ -71,11 +70,17 @@ pub async fn tidy(worker: &mut Worker, site: &Site) -> Result<()> {
 /// # Errors
 /// When the history cannot be read.
 pub async fn look(worker: &mut Worker, site: &Site) -> Result<Vec<Orphan>> {
+    let tasks = tasks::look(worker, site).await?;
+    look_without(site, tasks).await
+}
+
+/// The same, once it is known which tasks are left.
+async fn look_without(site: &Site, tasks: Vec<Orphan>) -> Result<Vec<Orphan>> {
     let rows = Rows::read(site).await?;
     let mut left = vms::look(site).await?;
     left.extend(snapshots::look(site, &rows).await?);
     left.extend(disks::look(site, &rows).await?);
-    left.extend(tasks::look(worker, site).await?);
+    left.extend(tasks);
     left.sort_by(|one, other| (one.what, &one.name, one.uuid).cmp(&(other.what, &other.name, other.uuid)));
     Ok(left)
 }

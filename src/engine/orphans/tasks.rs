@@ -24,8 +24,10 @@ struct Found {
     judgement: Judgement<Settle>,
 }
 
-pub(super) async fn settle(worker: &mut Worker, site: &Site) -> Result<()> {
-    for found in judged(worker, site).await? {
+/// Puts right what can be, and returns what is left.
+pub(super) async fn settle(worker: &mut Worker, site: &Site) -> Result<Vec<Orphan>> {
+    let all = judged(worker, site).await?;
+    for found in &all {
         let uuid = found.task.uuid.get();
         match found.judgement {
             Judgement::Repair(Settle::Forget) => {
@@ -41,21 +43,21 @@ pub(super) async fn settle(worker: &mut Worker, site: &Site) -> Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(all.into_iter().filter(|found| found.judgement != Judgement::Repair(Settle::Forget)).filter_map(as_orphan).collect())
 }
 
 pub(super) async fn look(worker: &mut Worker, site: &Site) -> Result<Vec<Orphan>> {
-    let mut left = Vec::new();
-    for Found { task, judgement, .. } in judged(worker, site).await? {
-        let why = match judgement {
-            Judgement::Repair(_) => Why::Unmended(AGAIN.to_owned()),
-            Judgement::List(why) => why,
-            Judgement::Fine | Judgement::Later(_) => continue,
-        };
-        let since = task.created.happened();
-        left.push(Orphan { since, ..orphan(What::Task, task.uuid.get(), &task.name_label, why) });
-    }
-    Ok(left)
+    Ok(judged(worker, site).await?.into_iter().filter_map(as_orphan).collect())
+}
+
+fn as_orphan(Found { task, judgement, .. }: Found) -> Option<Orphan> {
+    let why = match judgement {
+        Judgement::Repair(_) => Why::Unmended(AGAIN.to_owned()),
+        Judgement::List(why) => why,
+        Judgement::Fine | Judgement::Later(_) => return None,
+    };
+    let since = task.created.happened();
+    Some(Orphan { since, ..orphan(What::Task, task.uuid.get(), &task.name_label, why) })
 }
 
 /// Every task with a nonce; none if the pool cannot be asked now.
