@@ -21,6 +21,7 @@ use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::orphans;
+use crate::engine::others;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
@@ -35,6 +36,9 @@ use crate::xenapi::{Incarnation, Pool, error};
 
 /// Between attempts at a pool that refuses us: somebody has to correct something first.
 const REFUSED: Duration = Duration::from_secs(60);
+
+/// How often it is looked who else takes snapshots.
+const OTHERS_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// How long to wait for all of a pool at once.
 const READING: Duration = Duration::from_secs(600);
@@ -178,6 +182,7 @@ impl Keeper {
             left: watch::Sender::new(Vec::new()),
             said: std::sync::Mutex::default(),
             promises: crate::engine::guards::Promises::default(),
+            backlog: crate::engine::backlog::Backlog::default(),
         }
     }
 
@@ -271,6 +276,12 @@ impl Keeper {
         }
     }
 
+    async fn tell_of_others(&self, site: &Site) -> Result<()> {
+        let plan = Arc::clone(&self.plan.borrow());
+        let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
+        others::tell(site, &policies).await
+    }
+
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
         let mut incarnations = site.pool.incarnations();
         let mut compared_with = site.compared.subscribe();
@@ -278,10 +289,15 @@ impl Keeper {
         let mut stale = None;
         let mut compared = self.clock.elapsed();
         let mut tidied = None;
+        let mut others_told: Option<Duration> = None;
         loop {
             if self.tends && tidied.is_none_or(|at| self.clock.elapsed() - at >= self.plan.borrow().times.compare_every) {
                 orphans::tidy(worker, site).await?;
                 tidied = Some(self.clock.elapsed());
+            }
+            if others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
+                self.tell_of_others(site).await?;
+                others_told = Some(self.clock.elapsed());
             }
             let times = self.plan.borrow().times;
             let sleep = self.clock.sleep(times.chores_every);

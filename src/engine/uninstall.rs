@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::admission::{Request, Turn};
+use super::backlog;
 use super::error::{Effect, Result, STILL_RUNNING, Setback, is_stuck};
 use super::site::Site;
 use super::view;
@@ -70,6 +71,9 @@ pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queu
 /// # Errors
 /// As [`carry_out`].
 pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
+    if let Some(cause) = backlog::delays(site, removal).await? {
+        return Ok(Removed::Waiting(cause));
+    }
     let begun = site.clock.elapsed();
     let removal = site.store.begin_removal(removal.id, site.now()).await?;
     let mut places = Place::all(site, &removal, queue);
