@@ -1,6 +1,8 @@
 //! What goes around one attempt: the hooks of the VM, and for an offline snapshot the VM's halt. The rule: what was begun is ended
 //! whatever happened in between; that a VM is halted is written down before it is, so that the next life brings it back.
 
+use std::fmt::Display;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -13,13 +15,19 @@ use super::worker::Worker;
 use crate::domain::policy::{Phase, WantedKind};
 use crate::domain::snapshot::Kind;
 use crate::store::{Cause, EventKind, Job, NewEvent};
+use crate::xenapi::records::{PowerState, Vm};
 
 /// How long a guest is watched that was asked to shut down and did not: if it does after all, it is started again.
 const WATCHED: TimeDelta = TimeDelta::hours(1);
 
 /// The note under which a VM stands that we halted.
-pub fn offline_note(pool: uuid::Uuid, vm: uuid::Uuid) -> String {
+pub fn offline_note(pool: uuid::Uuid, vm: impl Display) -> String {
     format!("offline/{pool}/{vm}")
+}
+
+/// The note under which a running VM stands while a snapshot with memory is taken of it, which suspends it for a moment.
+pub fn suspended_note(pool: uuid::Uuid, vm: impl Display) -> String {
+    format!("suspended/{pool}/{vm}")
 }
 
 /// The note under which a job stands whose after-hook failed although its snapshot is fine.
@@ -33,6 +41,8 @@ pub struct Around<'a> {
     job: &'a Job,
     target: &'a Target,
     halted: bool,
+    /// It ran before a snapshot with memory.
+    frozen: bool,
     /// It was asked to shut down, did not in time, and may still do so.
     late: bool,
 }
@@ -40,7 +50,7 @@ pub struct Around<'a> {
 impl<'a> Around<'a> {
     /// Nothing was begun yet.
     pub fn new(errand: &'a Errand, job: &'a Job, target: &'a Target) -> Self {
-        Self { errand, job, target, halted: false, late: false }
+        Self { errand, job, target, halted: false, frozen: false, late: false }
     }
 
     /// Runs the hooks before, and halts the VM. The inner error says why no snapshot is to be taken.
@@ -52,7 +62,23 @@ impl<'a> Around<'a> {
         if let Some(cause) = phase(worker, self.errand, Phase::BeforeVm, &context).await? {
             return Ok(Err(cause));
         }
-        if self.target.kind == Kind::Offline { self.halt(worker).await } else { Ok(Ok(())) }
+        match self.target.kind {
+            Kind::Offline => self.halt(worker).await,
+            Kind::Memory => self.freeze().await.map(Ok),
+            Kind::Disk | Kind::Quiesced => Ok(Ok(())),
+        }
+    }
+
+    /// The server suspends a running VM for a snapshot with memory, and may fail to resume it.
+    async fn freeze(&mut self) -> Result<()> {
+        let site = &self.errand.site;
+        let runs = |vm: &std::sync::Arc<Vm>| vm.power_state == PowerState::Running;
+        if site.inventory.read().get(&self.target.vm).is_some_and(runs) {
+            let why = json!({ "name": self.job.vm_name, "run": self.errand.run.uuid });
+            site.store.keep(&suspended_note(site.uuid.0, self.job.vm_uuid), &why, site.now()).await?;
+            self.frozen = true;
+        }
+        Ok(())
     }
 
     async fn halt(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Cause>> {
@@ -88,6 +114,7 @@ impl<'a> Around<'a> {
     /// When the history cannot be written.
     pub async fn after(&mut self, worker: &mut Worker, outcome: &str, snapshot: Option<String>) -> Result<Option<Cause>> {
         let halted = if std::mem::take(&mut self.halted) { self.bring_back(worker).await? } else { None };
+        let halted = if std::mem::take(&mut self.frozen) { self.wake(worker).await? } else { halted };
         let mut context = self.errand.hook_context_of(self.job);
         context.outcome = Some(outcome.to_owned());
         context.snapshot_uuid = snapshot;
@@ -98,6 +125,26 @@ impl<'a> Around<'a> {
             self.errand.site.store.keep(&after_note(self.job.id), &value, self.errand.site.now()).await?;
         }
         Ok(cause)
+    }
+
+    async fn wake(&self, worker: &mut Worker) -> Result<Option<Cause>> {
+        let site = &self.errand.site;
+        match offline::wake(worker, &site.pool, &site.inventory, &self.target.vm).await {
+            Ok(()) | Err(offline::OfflineError::Gone) => {
+                site.store.drop_note(&suspended_note(site.uuid.0, self.job.vm_uuid)).await?;
+                Ok(None)
+            }
+            // The snapshot may still be under way; whoever looks around next looks again.
+            Err(offline::OfflineError::Busy(_) | offline::OfflineError::Unseen(_)) => Ok(None),
+            Err(error) => {
+                let text = format!(
+                    "the snapshot left the VM {} suspended, and it could not be resumed: {}. Resume it by hand; it is tried again too",
+                    self.job.vm_name,
+                    crate::xenapi::error::chain(&error)
+                );
+                Ok(Some(Cause::new("left-suspended", text)))
+            }
+        }
     }
 
     async fn bring_back(&self, worker: &mut Worker) -> Result<Option<Cause>> {

@@ -1,13 +1,14 @@
 //! One VM inside a run, from its row to its mark. The rows say where the job is; whoever drives it, the first time or after a crash,
 //! reads them and goes on from there. A job ends with a marked snapshot or with a cause.
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::admission::Request;
 use super::around::Around;
 use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, kind_row, policy_id};
-use super::error::{Effect, Result, Setback};
+use super::error::{Effect, Result, STILL_RUNNING, Setback};
 use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
@@ -24,6 +25,9 @@ use crate::store::{Attempt, Cause, EventKind, Job, JobState, SnapshotFilter, Sna
 use crate::xenapi::failure;
 use crate::xenapi::records::{Host, Vm};
 use crate::xenapi::types::Ref;
+
+/// So long a run waits for a mark to be written.
+const MARKED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// Whether the job's snapshot part is behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +200,7 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
         tokio::select! {
             () = errand.drain.cancelled() => Err(Step::Stopped),
             () = errand.cancellation(job) => Err(Step::Again),
+            () = errand.closing(job) => Err(Step::Again),
             staged = staged => Ok(staged),
         }
     };
@@ -295,7 +300,7 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
     let attempts = errand.site.store.attempts(job.id).await?;
     let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(Step::Again) };
     let kind = kind_of(job.kind);
-    match resolve::resolve(worker, &errand.site, job, &attempt).await {
+    match resolve::resolve(worker, &errand.site, job, &attempt).await? {
         Went::Doubtful(_) if errand.drain.is_cancelled() => Ok(Step::Stopped),
         Went::Doubtful(setback) if may_be_seen_later(errand, job, &setback) => {
             let text = format!("nobody knows yet whether the snapshot was taken; looking again: {}", setback.cause.text);
@@ -312,7 +317,9 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
 /// True while the pool is only away and the slot's window is open: what is found then can still be made good in this run.
 fn may_be_seen_later(errand: &Errand, job: &Job, setback: &Setback) -> bool {
     let away = matches!(setback.kind, failure::Kind::Transient | failure::Kind::Busy | failure::Kind::Ambiguous);
-    away && setback.cause.code != resolve::UNREADABLE && !matches!(errand.admission(job), Admission::Over(_))
+    // What does not end although it was told to is looked for at each look around, and the run goes on without it.
+    let stays = [resolve::UNREADABLE, STILL_RUNNING].contains(&setback.cause.code.as_str());
+    away && !stays && !matches!(errand.admission(job), Admission::Over(_))
 }
 
 fn unseen() -> Cause {
@@ -360,6 +367,15 @@ async fn mark(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
             // The inventory will say so too, and then the snapshot has vanished.
             site.seen(worker, site.pace.showing, |tables| tables.get(&reference).is_none().then_some(())).await;
             Ok(Step::Again)
+        }
+        Err(setback) if site.now() - job.changed_at >= MARKED_WITHIN => {
+            let text = format!(
+                "the snapshot was taken and cannot be marked, so that it counts for nothing yet; it is tried again at each look around: {}",
+                setback.cause.text
+            );
+            let cause = Cause::new("unmarked", text);
+            site.note_of_job(job, EventKind::Stuck, &cause).await?;
+            end(errand, job, JobState::Failed, cause).await
         }
         Err(setback) => {
             tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again");

@@ -19,6 +19,7 @@
 //! | `backlog` | what waits to be coalesced, and the removals that wait for it |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
+//! | `orphans` | the reconciler: what is left although nobody works on it, put right or listed |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
 //! | `chains`, `checkup`, `others` | what each disk stands on; what somebody should be told about a pool; who else takes snapshots |
@@ -44,6 +45,7 @@ pub mod leftover;
 pub mod marking;
 pub mod members;
 pub mod offline;
+pub mod orphans;
 pub mod others;
 pub mod pins;
 pub mod prune;

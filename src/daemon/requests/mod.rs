@@ -125,6 +125,8 @@ pub enum Ask {
     Coverage {},
     /// What is raised, and what waits to be delivered.
     Alarms {},
+    /// What is left that nobody works on.
+    Orphans {},
     /// A message is sent through each channel now, to try it.
     AlarmsTest {
         /// Only this one.
@@ -152,12 +154,16 @@ impl Ask {
         "status",
         "coverage",
         "alarms",
+        "orphans",
         "alarms-test",
     ];
 
     /// True if nothing is changed by it, so that whoever may read may ask it.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {})
+        matches!(
+            self,
+            Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {} | Ask::Orphans {}
+        )
     }
 
     /// True if it is about a pool, and so needs one that is reached.
@@ -171,6 +177,8 @@ impl Ask {
                 | Ask::Status {}
                 | Ask::Alarms {}
                 | Ask::AlarmsTest { .. }
+                // It says which pools could not be looked at.
+                | Ask::Orphans {}
                 // Of pools that are away the history tells.
                 | Ask::Coverage {}
         )
@@ -228,6 +236,10 @@ async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, re
         }
         Ask::Alarms {} => {
             reply.data(&report::alarms(handle).await?);
+            Ok(())
+        }
+        Ask::Orphans {} => {
+            reply.data(&report::orphans(worker, handle).await?);
             Ok(())
         }
         Ask::AlarmsTest { channel } => alarms::test(worker, handle, channel.as_deref(), reply).await,

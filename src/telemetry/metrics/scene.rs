@@ -174,7 +174,11 @@ impl Scene {
             of(|pool| pool.trusted.into()),
         );
         shelf.gauges("removals_open", "Removals that are planned or wait", of(|pool| whole(pool.removals_open)));
-        shelf.gauges("orphans", "Snapshots that cannot be removed", of(|pool| whole(pool.orphans)));
+        shelf.gauges(
+            "orphans",
+            "Things that are left and need somebody, snapshots that cannot be removed among them",
+            of(|pool| whole(pool.orphans)),
+        );
         shelf.gauges("vm_series_left_out", "VMs beyond the bound, which have no series", of(|pool| whole(pool.vms_left_out)));
     }
 
