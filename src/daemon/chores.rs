@@ -130,6 +130,8 @@ async fn bring_back_one(worker: &mut Worker, site: &SharedSite, note: &str, valu
         return Ok(());
     }
     let Some(reference) = view::vm_of(&site.inventory.read(), vm) else { return Ok(site.store.drop_note(note).await?) };
+    // Whoever has it brings it back.
+    let Some(_turn) = site.alone.if_free(vm) else { return Ok(()) };
     match offline::bring_back(worker, &site.pool, &site.inventory, &reference).await {
         Ok(()) if is_watched(value, site.now()) => {}
         Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(note).await?,

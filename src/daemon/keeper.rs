@@ -182,6 +182,7 @@ impl Keeper {
             left: watch::Sender::new(Vec::new()),
             said: std::sync::Mutex::default(),
             promises: crate::engine::guards::Promises::default(),
+            alone: crate::engine::alone::Alone::default(),
             backlog: crate::engine::backlog::Backlog::default(),
         }
     }

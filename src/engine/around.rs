@@ -11,6 +11,7 @@ use super::errand::Errand;
 use super::error::Result;
 use super::hooks::{self, HookContext};
 use super::offline;
+use super::view;
 use super::worker::Worker;
 use crate::domain::policy::{Phase, WantedKind};
 use crate::domain::snapshot::Kind;
@@ -35,6 +36,14 @@ pub fn after_note(job: crate::store::JobId) -> String {
     format!("after-hook/{job}")
 }
 
+/// Why no snapshot is to be taken.
+pub enum Hindrance {
+    /// It may be otherwise in a while.
+    ForNow(Cause),
+    /// It stays so.
+    ForGood(Cause),
+}
+
 /// The frame of one attempt.
 pub struct Around<'a> {
     errand: &'a Errand,
@@ -57,10 +66,10 @@ impl<'a> Around<'a> {
     ///
     /// # Errors
     /// When the history cannot be written.
-    pub async fn before(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Cause>> {
+    pub async fn before(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Hindrance>> {
         let context = self.errand.hook_context_of(self.job);
         if let Some(cause) = phase(worker, self.errand, Phase::BeforeVm, &context).await? {
-            return Ok(Err(cause));
+            return Ok(Err(Hindrance::ForGood(cause)));
         }
         match self.target.kind {
             Kind::Offline => self.halt(worker).await,
@@ -81,29 +90,41 @@ impl<'a> Around<'a> {
         Ok(())
     }
 
-    async fn halt(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Cause>> {
+    /// A note that is there already says that the VM was halted before and is not back: by an earlier try of this job, which this one
+    /// makes good, or for another run, whose note stays for whoever brings the VM back.
+    async fn halt(&mut self, worker: &mut Worker) -> Result<std::result::Result<(), Hindrance>> {
         let WantedKind::Offline { shutdown_timeout } = self.errand.policy.snapshot.kind else { return Ok(Ok(())) };
         let site = &self.errand.site;
         let note = offline_note(site.uuid.0, self.job.vm_uuid);
         let why = json!({ "name": self.job.vm_name, "run": self.errand.run.uuid });
-        site.store.keep(&note, &why, site.now()).await?;
-        self.halted = true;
+        let before = site.store.kept(&note).await?;
+        let own = before.as_ref().is_some_and(|before| before["run"] == why["run"]);
+        if before.is_none() {
+            site.store.keep(&note, &why, site.now()).await?;
+        }
         let (pool, inventory) = (&site.pool, &site.inventory);
         match offline::shut_down(worker, pool, inventory, &self.target.vm, shutdown_timeout.0).await {
-            Ok(offline::WasRunning::Yes) => Ok(Ok(())),
+            Ok(offline::WasRunning::Yes) => {
+                site.store.keep(&note, &why, site.now()).await?;
+                self.halted = true;
+                Ok(Ok(()))
+            }
             Ok(offline::WasRunning::No) => {
-                self.halted = false;
-                site.store.drop_note(&note).await?;
+                self.halted = own;
+                if before.is_none() {
+                    site.store.drop_note(&note).await?;
+                }
                 Ok(Ok(()))
             }
             Err(error) => {
                 // A guest that was asked may still go down, and then it is ours to start; one that was not asked is somebody else's.
                 self.late = error.may_still_go_down();
-                if !self.late {
-                    self.halted = false;
+                self.halted = self.late;
+                if !self.late && before.is_none() {
                     site.store.drop_note(&note).await?;
                 }
-                Ok(Err(Cause::new("shutdown", crate::xenapi::error::chain(&error))))
+                let cause = Cause::new("shutdown", crate::xenapi::error::chain(&error));
+                Ok(Err(if error.may_pass() { Hindrance::ForNow(cause) } else { Hindrance::ForGood(cause) }))
             }
         }
     }
@@ -168,6 +189,33 @@ impl<'a> Around<'a> {
                 );
                 Ok(Some(Cause::new("left-halted", text)))
             }
+        }
+    }
+}
+
+/// Brings back a VM that an earlier life halted for this job, and whose snapshot was found and not taken anew.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn make_good(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<()> {
+    let WantedKind::Offline { .. } = errand.policy.snapshot.kind else { return Ok(()) };
+    let site = &errand.site;
+    let note = offline_note(site.uuid.0, job.vm_uuid);
+    let is_ours = |value: &serde_json::Value| value["run"] == json!(errand.run.uuid) && value.get("until").is_none();
+    if !site.store.kept(&note).await?.as_ref().is_some_and(is_ours) {
+        return Ok(());
+    }
+    // Whoever has the VM leaves the note where it is; it is looked at again at each look around.
+    let Some(_turn) = site.alone.if_free(job.vm_uuid) else { return Ok(()) };
+    let Some(vm) = view::vm_of(&site.inventory.read(), job.vm_uuid) else { return Ok(()) };
+    match offline::bring_back(worker, &site.pool, &site.inventory, &vm).await {
+        Ok(()) | Err(offline::OfflineError::Gone) => Ok(site.store.drop_note(&note).await?),
+        Err(error) => {
+            let text = format!(
+                "it was shut down for its snapshot and could not be started again: {}. Start it by hand; it is tried again too",
+                crate::xenapi::error::chain(&error)
+            );
+            Ok(site.note_of_job(job, EventKind::LeftHalted, &Cause::new("left-halted", text)).await?)
         }
     }
 }

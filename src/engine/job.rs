@@ -5,7 +5,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::admission::Request;
-use super::around::Around;
+use super::alone::Turn;
+use super::around::{self, Around, Hindrance};
 use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, kind_row, policy_id};
 use super::error::{Effect, Result, STILL_RUNNING, Setback};
@@ -55,6 +56,7 @@ pub async fn settle(worker: &mut Worker, errand: &Errand, mut job: Job) -> Resul
             JobState::Taken => mark(worker, errand, &job).await?,
             _ => {
                 errand.site.promises.ended(holder(errand, &job), has_snapshot(&job));
+                around::make_good(worker, errand, &job).await?;
                 return Ok(Settled::Yes);
             }
         };
@@ -87,6 +89,10 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
     if let Some(at) = wake.filter(|at| *at > errand.site.now()) {
         return Ok(if errand.wait_with(worker, job, at).await { Step::Again } else { Step::Stopped });
     }
+    // Another policy may be at work on this VM: how it stands is looked at when that is over.
+    let Some(_turn) = with_vm(worker, errand, job).await else {
+        return Ok(if errand.drain.is_cancelled() { Step::Stopped } else { Step::Again });
+    };
     match ready(errand, job) {
         Ready::Yes { target, request, notes } => {
             for (kind, cause) in notes {
@@ -98,6 +104,22 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
         Ready::Later(cause) => postpone(errand, job, cause).await,
         Ready::No(state, cause) => end(errand, job, state, cause).await,
     }
+}
+
+/// Waits for the VM. Nothing if the service stops, somebody cancels the job or its time is over before.
+async fn with_vm(worker: &mut Worker, errand: &Errand, job: &Job) -> Option<Turn> {
+    if let Some(turn) = errand.site.alone.if_free(job.vm_uuid) {
+        return Some(turn);
+    }
+    let turn = async {
+        tokio::select! {
+            () = errand.drain.cancelled() => None,
+            () = errand.cancellation(job) => None,
+            () = errand.closing(job) => None,
+            turn = errand.site.alone.with(job.vm_uuid) => Some(turn),
+        }
+    };
+    worker.wait(turn).await
 }
 
 async fn postpone(errand: &Errand, job: &Job, cause: Cause) -> Result<Step> {
@@ -212,9 +234,12 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
         return Ok(Step::Again);
     }
     let mut around = Around::new(errand, job, &target);
-    if let Err(cause) = around.before(worker).await? {
+    if let Err(hindrance) = around.before(worker).await? {
         around.after(worker, "failed", None).await?;
-        return end(errand, job, JobState::Failed, cause).await;
+        return match hindrance {
+            Hindrance::ForNow(cause) => postpone(errand, job, cause).await,
+            Hindrance::ForGood(cause) => end(errand, job, JobState::Failed, cause).await,
+        };
     }
     let (attempt, went) = attempt::make(worker, errand, job, &target, staged).await?;
     let outcome = if matches!(went, Went::Taken(_)) { "succeeded" } else { "failed" };

@@ -15,6 +15,7 @@
 //! | `run`, `errand`, `selecting` | a run from its slot to its end; what its jobs share; which VMs it is for |
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
+//! | `alone` | one job at a time for each VM |
 //! | `guards` | what is looked at before a job begins: chains, space |
 //! | `backlog` | what waits to be coalesced, and the removals that wait for it |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
@@ -27,6 +28,7 @@
 
 pub mod admission;
 pub mod aftermath;
+pub mod alone;
 pub mod around;
 pub mod attempt;
 pub mod backlog;

@@ -152,6 +152,20 @@ impl OfflineError {
         }
     }
 
+    /// Whether asking the guest again in a while may do: what was in the way was not the guest.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            OfflineError::Busy(_) | OfflineError::Unseen(_) => true,
+            OfflineError::NotDown(StepError::Task(TaskError::Vanished { .. } | TaskError::Unwatched { .. })) => true,
+            OfflineError::NotDown(StepError::Task(TaskError::Deadline { .. } | TaskError::StillRunning { .. })) => false,
+            OfflineError::NotDown(error) => {
+                let passes = matches!(error.kind(), Kind::Transient | Kind::Busy | Kind::Ambiguous);
+                passes || error.code() == Some("VM_BAD_POWER_STATE")
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the guest may have been asked to shut down and yet follow: it runs, and may not an hour later. Where it was not, there
     /// is nothing to bring back, and a VM that goes down is somebody else's.
     pub fn may_still_go_down(&self) -> bool {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::admission::Admission;
+use super::alone::Alone;
 use super::backlog::Backlog;
 use super::barrier::Barrier;
 use super::guards::Promises;
@@ -109,6 +110,8 @@ pub struct Site {
     pub wishes: Arc<Wishes>,
     /// What storage was promised to snapshots under way.
     pub promises: Promises,
+    /// Who has which VM.
+    pub alone: Alone,
     /// What waits to be coalesced.
     pub backlog: Backlog,
     /// What is counted.

@@ -24,6 +24,8 @@ pub(super) async fn wake_all(worker: &mut Worker, site: &Site) -> Result<()> {
         if is_in_work(site, &value, record.uuid.get()).await? {
             continue;
         }
+        // Whoever has it wakes it.
+        let Some(_turn) = site.alone.if_free(record.uuid.get()) else { continue };
         let was_suspended = record.power_state == PowerState::Suspended;
         let about = (None, Some(record.uuid.get()));
         match offline::wake(worker, &site.pool, &site.inventory, &reference).await {
