@@ -110,7 +110,7 @@ impl Why {
             Why::Renamed | Why::Spared | Why::ByOthers => format!("if nobody wants it: xe vdi-destroy uuid={uuid}"),
             Why::Pinned => format!("attach the disk to save what is on it, or: xe vdi-destroy uuid={uuid}"),
             Why::NameOnly => {
-                format!("xensnap adopt POLICY {uuid} makes it a policy's; xe snapshot-uninstall uuid={uuid} removes it")
+                format!("xensnap adopt --policy POLICY {uuid} makes it a policy's; xe snapshot-uninstall uuid={uuid} removes it")
             }
             Why::Detached(_) => format!("use it, or: xe snapshot-uninstall uuid={uuid}"),
             Why::TooNew => "update xensnap, or find out which installation wrote it".to_owned(),
