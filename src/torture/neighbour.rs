@@ -67,5 +67,9 @@ async fn migrate(shared: &Arc<Shared>, session: &Ref, vm: &Ref, pick: u64) -> Ap
 async fn revert(shared: &Arc<Shared>, session: &Ref, vm: &Ref, pick: u64) -> ApiResult<Value> {
     let snapshots = shared.step(|world| world.database.texts("VM", vm, "snapshots"));
     let chosen = snapshots.get(usize::try_from(pick / 7).unwrap_or_default() % snapshots.len().max(1)).cloned();
-    call(shared, "VM.revert", vec![text(session), text(&chosen.unwrap_or_else(|| "".into()))]).await
+    let reverted = call(shared, "VM.revert", vec![text(session), text(&chosen.unwrap_or_else(|| "".into()))]).await;
+    // One with memory leaves it suspended, and whoever wanted it goes on with it.
+    let resume = vec![text(session), text(vm), Rpc::Bool(false), Rpc::Bool(false)];
+    let _ = call(shared, "VM.resume", resume).await;
+    reverted
 }
