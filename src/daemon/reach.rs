@@ -16,6 +16,8 @@ pub enum Phase {
     Unreachable,
     /// History and pool are being compared; nothing is removed until then.
     Comparing,
+    /// Another daemon of the installation works with it.
+    StandingBy,
     /// It is worked with.
     Connected,
     /// Nobody knows: no service runs.

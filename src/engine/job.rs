@@ -11,7 +11,7 @@ use super::error::{Effect, Result, Setback};
 use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{leftover, marking, prune, resolve, view};
+use super::{leftover, lease, marking, prune, resolve, view};
 use crate::domain::guard::OnLowSpace;
 use crate::domain::guard::space::Shortage;
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
@@ -82,6 +82,9 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
     if let Some(at) = wake.filter(|at| *at > errand.site.now()) {
         return Ok(if errand.wait_with(worker, job, at).await { Step::Again } else { Step::Stopped });
     }
+    if let Some(step) = begun_by_another(worker, errand, job).await? {
+        return Ok(step);
+    }
     match ready(errand, job) {
         Ready::Yes { target, request, notes } => {
             for (kind, cause) in notes {
@@ -92,6 +95,29 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
         Ready::Low(shortage) => low(worker, errand, job, &shortage).await,
         Ready::Later(cause) => postpone(errand, job, cause).await,
         Ready::No(state, cause) => end(errand, job, state, cause).await,
+    }
+}
+
+/// Where the pool was taken over from another daemon: it may have done this job already, or made a call for it whose end is to be found.
+async fn begun_by_another(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Option<Step>> {
+    let (site, policy) = (&errand.site, &errand.policy.id);
+    if !site.succession.as_ref().is_some_and(|succession| succession.may_have_begun(job.due_at)) {
+        return Ok(None);
+    }
+    if lease::is_done(site, policy, job).await? {
+        let cause = Cause::new("covered", "another daemon of this installation has taken it");
+        site.store.end_job(job.id, JobState::Skipped, Some(cause), site.now()).await?;
+        return Ok(Some(Step::Again));
+    }
+    let known = site.store.attempts(job.id).await?.into_iter().map(|attempt| attempt.nonce).collect::<Vec<_>>();
+    match lease::begun_by_another(worker, site, policy, job, &known).await {
+        Ok(None) => Ok(None),
+        Ok(Some(nonce)) => {
+            // From here on it is a call of ours whose end is not known.
+            site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
+            Ok(Some(Step::Again))
+        }
+        Err(error) => postpone(errand, job, Setback::from(error).cause).await.map(Some),
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
+//! | `lease` | which of two daemons works with the pool; going on with what another began |
 //! | `chains`, `checkup` | what each disk stands on; what somebody should be told about a pool |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
@@ -38,6 +39,7 @@ pub mod hooks;
 pub mod job;
 pub mod kind;
 pub mod late;
+pub mod lease;
 pub mod leftover;
 pub mod marking;
 pub mod members;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::control::Listening;
 use xensnap::daemon::{Alarms, Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
+use xensnap::domain::lease::Terms;
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
@@ -104,6 +105,8 @@ pub struct Lab {
     pub group: Option<String>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
+    /// How long a claim to the pool is good for; nothing: there is no lease.
+    pub lease: Option<Terms>,
     /// Who is told of what goes wrong.
     pub alarms: Option<Arc<Alarms>>,
     daemon: Option<Running>,
@@ -162,6 +165,7 @@ impl Lab {
             every,
             group: None,
             export: None,
+            lease: None,
             alarms: None,
             daemon: None,
         }
@@ -194,6 +198,7 @@ impl Lab {
             policies: policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
             times,
             pace: self.pace,
+            lease: self.lease,
             alarms: self.alarms.clone(),
         }
     }

@@ -177,7 +177,18 @@ impl Lease {
         self.own.remove(&epoch);
     }
 
-    /// Takes in what the pool shows, at `now`: by an event, or by a reading.
+    /// Takes in what the inventory shows at `now`, which may be older than what was read: it tells of others only.
+    pub fn notice(&mut self, keys: &Keys, now: Duration) {
+        let highest = keys.last_key_value().map(|(epoch, _)| *epoch);
+        let known = self.others.iter().filter(|(epoch, _)| Some(**epoch) > highest);
+        let newer: Vec<(u64, String)> = known.map(|(epoch, other)| (*epoch, other.value.clone())).collect();
+        let (own, highest_is_mine) = (self.own.clone(), self.highest_is_mine);
+        let all: Keys = keys.iter().map(|(epoch, value)| (*epoch, value.clone())).chain(newer).collect();
+        self.look(&all, now);
+        (self.own, self.highest_is_mine) = (own, highest_is_mine);
+    }
+
+    /// Takes in what the pool shows, at `now`.
     pub fn look(&mut self, keys: &Keys, now: Duration) {
         self.others.retain(|epoch, other| keys.get(epoch) == Some(&other.value));
         self.own.clear();
@@ -275,6 +286,16 @@ impl Lease {
         self.reading = None;
     }
 
+    /// What we hold is to be proven again now: the machine may have stood still.
+    pub fn doubted(&mut self) {
+        self.proof = None;
+        self.reading = None;
+        if let Some(mine) = &mut self.mine {
+            // How old it is cannot be told, so only a new one counts.
+            mine.sent = mine.sent.saturating_sub(self.terms.hold());
+        }
+    }
+
     /// Something could not be asked: not again before a while has passed.
     pub fn failed(&mut self, now: Duration) {
         self.pause = now + self.terms.again();
@@ -301,6 +322,9 @@ impl Lease {
     pub fn next(&self, now: Duration, login: u64) -> Next {
         if now < self.pause {
             return Next::Sleep(self.pause);
+        }
+        if self.tried.is_some() {
+            return Next::Read;
         }
         if let (true, Some(mine)) = (self.holding(now, login), self.mine) {
             let due = mine.sent + self.terms.renew();

@@ -369,7 +369,7 @@ proptest! {
                 Happens::Shown { process } if world.processes[process].login == world.login => {
                     let now = world.local(process, world.now);
                     let keys = world.keys.clone();
-                    world.processes[process].lease.look(&keys, now);
+                    world.processes[process].lease.notice(&keys, now);
                 }
                 Happens::Shown { .. } => {}
                 Happens::Suspended { process, seconds } => world.processes[process].asleep_until = world.now + seconds,
@@ -396,7 +396,7 @@ fn a_dead_holder_is_followed_within_the_term_and_a_little() {
             world.now += 0.25;
             for n in alive {
                 let (keys, now) = (world.keys.clone(), world.local(*n, world.now));
-                world.processes[*n].lease.look(&keys, now);
+                world.processes[*n].lease.notice(&keys, now);
                 for _ in 0..5 {
                     world.ask(*n, (0.0, 0.0), false);
                     world.execute(*n);
