@@ -114,7 +114,7 @@ impl<R> Call<R> {
 
     /// The answer may take `bound` of real time to begin.
     #[must_use]
-    pub(super) fn answered_within(mut self, bound: Duration) -> Self {
+    pub fn answered_within(mut self, bound: Duration) -> Self {
         self.parts.answer_within = Some(bound);
         self
     }

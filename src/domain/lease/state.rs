@@ -132,6 +132,11 @@ impl Lease {
         &self.me
     }
 
+    /// How long a claim is good for.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
     /// From now on it is since then that we hold it.
     pub fn holds_since(&mut self, since: chrono::DateTime<chrono::Utc>) {
         self.me.since = since;

@@ -17,7 +17,7 @@ use crate::engine::worker::Worker;
 use crate::store::Store;
 use crate::xenapi::failure::Kind;
 use crate::xenapi::types::{Ref, StringMap};
-use crate::xenapi::{Incarnation, Inventory, Pool, calls, records};
+use crate::xenapi::{Call, Incarnation, Inventory, Pool, calls, records};
 
 /// What a tenure needs.
 #[derive(Debug, Clone)]
@@ -307,8 +307,13 @@ impl Keeper {
         Ref::new(self.known.as_ref().map_or("", |known| &known.pool_ref))
     }
 
+    /// Tried once, in this login, and not waited for longer than a renewal may take.
+    fn asked<R>(&self, call: Call<R>, login: u64) -> Call<R> {
+        call.within(Duration::ZERO).only_in_login(Some(login)).answered_within(self.lease.terms().renew())
+    }
+
     async fn read(&mut self, login: u64) {
-        let call = calls::pool::get_other_config(&self.reference()).within(Duration::ZERO).only_in_login(Some(login));
+        let call = self.asked(calls::pool::get_other_config(&self.reference()), login);
         let sent = self.clock.elapsed();
         match self.worker.call(&self.pool, call).await {
             Ok(map) => {
@@ -351,7 +356,7 @@ impl Keeper {
     async fn try_to_add(&mut self, epoch: u64, value: &str, login: u64) -> Option<Added> {
         let key = key(&self.settings.installation, epoch);
         let call = calls::pool::add_to_other_config(&self.reference(), &key, value);
-        let call = call.beside_the_fence().within(Duration::ZERO).only_in_login(Some(login));
+        let call = self.asked(call.beside_the_fence(), login);
         match self.worker.call(&self.pool, call).await {
             Ok(_) => Some(Added::Won),
             Err(error) if error.is("MAP_DUPLICATE_KEY") => Some(Added::Taken),
@@ -390,7 +395,7 @@ impl Keeper {
     async fn remove(&mut self, epoch: u64, login: u64) -> bool {
         let key = key(&self.settings.installation, epoch);
         let call = calls::pool::remove_from_other_config(&self.reference(), &key);
-        let call = call.beside_the_fence().within(Duration::ZERO).only_in_login(Some(login));
+        let call = self.asked(call.beside_the_fence(), login);
         self.worker.call(&self.pool, call).await.is_ok()
     }
 
