@@ -197,5 +197,8 @@ fn guards(guards: &Guards) -> Table {
     let mut table = Table::new();
     put(&mut table, "space_reserve", guards.space_reserve.to_string());
     put(&mut table, "on_low_space", guards.on_low_space.word());
+    let depths = [("chain_warn", guards.chain_warn), ("chain_refuse", guards.chain_refuse)];
+    depths.into_iter().for_each(|(key, depth)| put(&mut table, key, i64::try_from(depth).unwrap_or_default()));
+    put(&mut table, "coalesce", guards.coalesce.word());
     table
 }

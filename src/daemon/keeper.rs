@@ -22,6 +22,7 @@ use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::lease::{Home, Reconsidered, Succession, Tenure, TenureSettings, slots_to_reconsider};
+use crate::engine::others;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
@@ -36,6 +37,9 @@ use crate::xenapi::{Incarnation, Inventory, Pool, error};
 
 /// Between attempts at a pool that refuses us: somebody has to correct something first.
 const REFUSED: Duration = Duration::from_secs(60);
+
+/// How often it is looked who else takes snapshots.
+const OTHERS_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// How long to wait for all of a pool at once.
 const READING: Duration = Duration::from_secs(600);
@@ -262,6 +266,7 @@ impl Keeper {
             drain: self.stop.child_token(),
             said: std::sync::Mutex::default(),
             promises: crate::engine::guards::Promises::default(),
+            backlog: crate::engine::backlog::Backlog::default(),
         }
     }
 
@@ -355,6 +360,12 @@ impl Keeper {
         }
     }
 
+    async fn tell_of_others(&self, site: &Site) -> Result<()> {
+        let plan = Arc::clone(&self.plan.borrow());
+        let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
+        others::tell(site, &policies).await
+    }
+
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<Left> {
         let mut standing = site.tenure.standing();
         let mut incarnations = site.pool.incarnations();
@@ -362,7 +373,12 @@ impl Keeper {
         let mut shown = site.inventory.status();
         let mut stale = None;
         let mut compared = self.clock.elapsed();
+        let mut others_told: Option<Duration> = None;
         loop {
+            if others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
+                self.tell_of_others(site).await?;
+                others_told = Some(self.clock.elapsed());
+            }
             let times = self.plan.borrow().times;
             let sleep = self.clock.sleep(times.chores_every);
             let news = async {

@@ -148,6 +148,8 @@ kinds! {
         AnotherKind = "another-kind", Warning, "c27b16d37fa549c4899eca7d0b483ba5",
         /// A snapshot goes into what was to stay free on a storage repository.
         LowSpace = "low-space", Warning, "15d88fbb9f404ccd83f3e154a122514b",
+        /// The chain of a disk gets long.
+        LongChain = "long-chain", Warning, "2bf781213b9e4f28a44c5a50ce2feeaa",
         /// A VM got no snapshot.
         JobFailed = "failed", Error, "474c2f574e214158851af423808ce4e1",
         /// A VM was left out of a run.
@@ -174,8 +176,12 @@ kinds! {
         Withdrawn = "withdrawn", Warning, "b6cee4b8b2fc454fa9510e330b7f089a",
         /// A snapshot cannot be removed.
         Orphan = "orphan", Error, "615cc74b5efa46fda51457e41d5773e1",
+        /// Removals wait until the storage has coalesced what earlier ones left.
+        RemovalsWait = "removals-wait", Warning, "e6e7e55ccfa44cc38abef15dc58fe883",
         /// Adopted snapshots wait for somebody's word before they go.
         ApprovalNeeded = "approval-needed", Warning, "8eceeb09b1d04cfa84b4b91bf86712d9",
+        /// Another tool takes snapshots of VMs that a policy covers.
+        OtherTool = "other-tool", Warning, "6a9f2b00d560466fbdd95cdd39604850",
         /// A snapshot is not in the pool any more.
         Vanished = "vanished", Warning, "e9f2dabb72bb40a1b66aeae456806b38",
         /// What a failed attempt left is removed.

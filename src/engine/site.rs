@@ -1,6 +1,7 @@
 //! One pool with all that is needed to work on it. Whoever works on a pool has one of these and nothing global.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::admission::Admission;
+use super::backlog::Backlog;
 use super::barrier::Barrier;
 use super::guards::Promises;
 use super::lease::{Succession, Tenure};
@@ -54,6 +56,8 @@ pub struct Pace {
     pub grace: Duration,
     /// So often a removal is tried before what is left of it is listed as an orphan.
     pub removal_tries: u64,
+    /// Where so many layers wait to be coalesced, removals wait; nothing: they never do.
+    pub uncoalesced: Option<NonZeroU32>,
 }
 
 impl Default for Pace {
@@ -65,6 +69,7 @@ impl Default for Pace {
             longest_retry: Duration::from_secs(300),
             grace: Duration::from_secs(30),
             removal_tries: 20,
+            uncoalesced: NonZeroU32::new(500),
         }
     }
 }
@@ -105,6 +110,8 @@ pub struct Site {
     pub wishes: Arc<Wishes>,
     /// What storage was promised to snapshots under way.
     pub promises: Promises,
+    /// What waits to be coalesced.
+    pub backlog: Backlog,
     /// What is counted.
     pub metrics: Metrics,
     /// The lease under which the pool is worked with.

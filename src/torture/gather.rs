@@ -1,5 +1,6 @@
 //! The evidence, once everything is over: what was seen, what is left at the pool, and what the history says.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -68,8 +69,9 @@ fn remains(stage: &Stage, seen: &Seen, world: &World) -> Remains {
     let own = |class: &str, object: &Ref| seen.own.contains(&database.text(class, object, "uuid"));
     let is_held = |vm: &Ref| held.iter().any(|held| *held.snapshot.to_string() == *database.text("VM", vm, "uuid"));
     let unmarked = |vm: &Ref| database.bool("VM", vm, "is_a_snapshot") && own("VM", vm) && !is_held(vm);
-    let loose =
-        |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && database.texts("VDI", vdi, "VBDs").is_empty();
+    let images: HashSet<Ref> = database.refs("VM").iter().map(|vm| database.text("VM", vm, "suspend_VDI")).collect();
+    let used = |vdi: &Ref| images.contains(vdi) || !database.texts("VDI", vdi, "VBDs").is_empty();
+    let loose = |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && !used(vdi);
     let ours = |task: &Ref| database.map_text("task", task, "other_config", TAG).is_some();
     let named = |class: &str, object: &Ref| {
         format!("{} ({})", database.text(class, object, "uuid"), database.text(class, object, "name_label"))
@@ -87,6 +89,11 @@ fn remains(stage: &Stage, seen: &Seen, world: &World) -> Remains {
         disks: all("VDI", &loose),
         tasks: all("task", &ours),
         sessions: world.sessions.values().filter(|session| &*session.originator == ORIGINATOR).count(),
+        halted: all("VM", &|vm: &Ref| {
+            seen.halted.contains(&database.text("VM", vm, "uuid"))
+                && !database.bool("VM", vm, "is_a_snapshot")
+                && &*database.text("VM", vm, "power_state") != "Running"
+        }),
         operations: ["VM", "VDI"].iter().flat_map(|class| under_way(world, class)).collect(),
         covered: covered.collect(),
         held,

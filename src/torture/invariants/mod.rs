@@ -97,6 +97,8 @@ pub struct Remains {
     pub disks: Vec<String>,
     /// Tasks of the service.
     pub tasks: Vec<String>,
+    /// VMs that the service halted or suspended, and that do not run.
+    pub halted: Vec<String>,
     /// Sessions of the service.
     pub sessions: usize,
     /// Operations of VMs, disks and SRs that are blocked or still going on.
