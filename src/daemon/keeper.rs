@@ -433,7 +433,7 @@ impl Keeper {
 }
 
 /// Why the pool is not seen as it is, if it is not.
-fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
+pub(super) fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
     if let Follows::Stale(why) = &shown.follows { Some(why.clone()) } else { None }
 }
 

@@ -64,6 +64,9 @@ use report::{Trouble, Weight};
 pub use requests::{Ask, Pausable, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
 
+/// How long giving a lease back may take; where it takes longer, whoever stands by waits for its term.
+const LEAVING: Duration = Duration::from_secs(10);
+
 /// Why the service ends, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -301,7 +304,12 @@ impl Daemon {
         }
         let sites = self.sites.borrow().clone();
         for site in sites {
-            worker.wait(site.tenure.leave()).await;
+            let late = self.clock.sleep(LEAVING);
+            worker
+                .wait(async {
+                    tokio::select! { () = site.tenure.leave() => (), () = late => () }
+                })
+                .await;
             worker.wait(site.pool.logout()).await;
         }
         self.desk.asked.close();

@@ -47,6 +47,11 @@ impl Reaches {
         });
     }
 
+    /// Whether another daemon works with the pool.
+    pub(super) fn is_standing_by(&self, pool: &str) -> bool {
+        self.of(pool).is_some_and(|reach| reach.phase == Phase::StandingBy)
+    }
+
     pub(super) fn of(&self, pool: &str) -> Option<Reach> {
         self.0.borrow().get(pool).cloned()
     }

@@ -10,7 +10,7 @@ use crate::engine::worker::Worker;
 use crate::store::{EventKind, NewEvent};
 use crate::telemetry::Fact;
 
-use super::keeper::{Keeper, Reached};
+use super::keeper::{Keeper, Reached, staleness};
 use super::reach::Phase;
 
 /// The pool is ours for now.
@@ -23,6 +23,7 @@ enum News {
     Stop,
     Standing,
     Plan,
+    Shown,
     Failed(HistoryError),
 }
 
@@ -30,6 +31,8 @@ impl Keeper {
     /// Waits until the pool is ours. Nothing if the service stops before.
     pub(super) async fn our_turn(&self, worker: &mut Worker, reached: &Reached, tenure: &Arc<Tenure>) -> Result<Option<Turn>> {
         let (mut standing, mut plan) = (tenure.standing(), self.plan.clone());
+        let mut shown = reached.inventory.status();
+        let mut stale = None;
         let mut known: Option<Follows> = None;
         loop {
             let now = standing.borrow_and_update().clone();
@@ -38,6 +41,9 @@ impl Keeper {
                 Standing::Alone { denied } => return self.go_alone(reached, denied, known).await.map(Some),
                 Standing::Standby(claim) => {
                     self.stand_by(reached, claim.as_ref(), known.is_none()).await?;
+                    if stale.is_some() {
+                        self.stands(Phase::Unreachable, stale.clone());
+                    }
                     known = Some(Follows { claim, last_alive: Some(self.clock.now()), at: self.clock.now() });
                 }
                 Standing::Unknown => {}
@@ -47,6 +53,7 @@ impl Keeper {
                     () = self.stop.cancelled() => News::Stop,
                     Ok(()) = standing.changed() => News::Standing,
                     Ok(()) = plan.changed() => News::Plan,
+                    Ok(_) = shown.wait_for(|shown| staleness(shown) != stale) => News::Shown,
                     error = tenure.failed() => News::Failed(error),
                 }
             };
@@ -54,6 +61,7 @@ impl Keeper {
                 News::Stop => return Ok(None),
                 News::Failed(error) => return Err(error),
                 News::Standing | News::Plan => {}
+                News::Shown => stale = staleness(&shown.borrow()),
             }
         }
     }

@@ -11,7 +11,7 @@ use super::error::{Effect, Result, Setback};
 use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{leftover, lease, marking, prune, resolve, view};
+use super::{lease, leftover, marking, prune, resolve, view};
 use crate::domain::guard::OnLowSpace;
 use crate::domain::guard::chain::Chained;
 use crate::domain::guard::space::Shortage;

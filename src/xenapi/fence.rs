@@ -70,9 +70,10 @@ impl Fence {
         self.0.gate.send_replace(Gate::Lost);
     }
 
-    /// What changes something may pass in the login of this number until `until`, in elapsed time of the clock.
-    pub fn open_until(&self, clock: &SharedClock, login: u64, until: Duration) {
-        self.0.gate.send_replace(Gate::Until { login, until, set: (clock.elapsed(), clock.now()) });
+    /// What changes something may pass in the login of this number until `until`, in elapsed time of the clock. `set` is the elapsed
+    /// time and the wall clock of one moment from which that counts.
+    pub fn open_until(&self, login: u64, until: Duration, set: (Duration, DateTime<Utc>)) {
+        self.0.gate.send_replace(Gate::Until { login, until, set });
     }
 
     /// Waits until somebody wants to pass who may not now.
@@ -133,13 +134,13 @@ mod tests {
         let (hand, clock) = clock();
         let fence = Fence::default();
         assert!(fence.passes(&clock, 1), "nobody guards it");
-        fence.open_until(&clock, 1, Duration::from_secs(45));
+        fence.open_until(1, Duration::from_secs(45), (clock.elapsed(), clock.now()));
         assert!(fence.passes(&clock, 1) && !fence.passes(&clock, 2));
         hand.step_wall_clock(TimeDelta::seconds(4));
         assert!(fence.passes(&clock, 1), "a clock that is corrected a little");
         hand.step_wall_clock(TimeDelta::seconds(2));
         assert!(!fence.passes(&clock, 1), "a clock that is far ahead: the machine may have stood still");
-        fence.open_until(&clock, 1, Duration::from_secs(45));
+        fence.open_until(1, Duration::from_secs(45), (clock.elapsed(), clock.now()));
         hand.step_wall_clock(TimeDelta::hours(-3));
         hand.jump_to(Duration::from_secs(44));
         assert!(fence.passes(&clock, 1), "a clock that was set back says nothing");
@@ -161,7 +162,7 @@ mod tests {
         };
         let (first, second) = (pass(1), pass(2));
         fence.wanted().await;
-        fence.open_until(&clock, 2, Duration::from_secs(45));
+        fence.open_until(2, Duration::from_secs(45), (clock.elapsed(), clock.now()));
         assert_eq!(first.await.unwrap(), Err(Barred::LoginChanged));
         assert_eq!(second.await.unwrap(), Ok(()));
         fence.shut();

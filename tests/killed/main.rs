@@ -181,7 +181,8 @@ fn second_folder(site: &Site, lease: &str) -> TempDir {
 /// Each VM has one snapshot of each slot that has any, and no slot between the first and the last has none.
 fn no_slot_is_doubled_or_lost(site: &Site, longest: chrono::TimeDelta) {
     let ledger = site.simulation.shared().unwrap().ledger();
-    let created = ledger.iter().filter(|entry| entry.deed == Deed::Created && entry.class == "VM" && *entry.actor.method == *"VM.snapshot");
+    let created =
+        ledger.iter().filter(|entry| entry.deed == Deed::Created && entry.class == "VM" && *entry.actor.method == *"VM.snapshot");
     let taken = created.count();
     let mut due: Vec<_> = site.marks().iter().map(|mark| (mark.due_at, mark.vm)).collect();
     due.sort_unstable();
@@ -308,7 +309,7 @@ async fn killed_at(method: &str, nth: u64) {
 async fn sigkill_after_any_of_its_calls_is_survived_by_the_next_start() {
     // Where a call was only intended the next life waits for half a minute before it believes that; these had all left.
     let moments =
-        [("VM.snapshot", 2), ("VM.add_to_other_config", 2), ("pool.sync_database", 1), ("VM.destroy", 2), ("VDI.destroy", 2)];
+        [("VM.snapshot", 2), ("VM.add_to_other_config", 2), ("pool.sync_database", 2), ("VM.destroy", 2), ("VDI.destroy", 2)];
     futures_util::future::join_all(moments.map(|(method, nth)| killed_at(method, nth))).await;
 }
 

@@ -100,7 +100,8 @@ impl Pair {
         assert!(counted.values().all(|count| *count == 1), "{when}: doubled: {counted:?}");
         let newest = counted.keys().filter(|(_, due)| *due == self.due).count();
         assert_eq!(newest, 2, "{when}: lost: {counted:?}");
-        let unmarked = self.snapshots().into_iter().filter(|snapshot| !self.foreign.contains(snapshot) && !self.is_marked(snapshot));
+        let unmarked =
+            self.snapshots().into_iter().filter(|snapshot| !self.foreign.contains(snapshot) && !self.is_marked(snapshot));
         assert_eq!(unmarked.count(), 0, "{when}: without a mark");
     }
 

@@ -152,6 +152,11 @@ impl Lease {
         self.mine.map(|mine| mine.epoch)
     }
 
+    /// When our newest claim was sent.
+    pub fn sent(&self) -> Option<Duration> {
+        self.mine.map(|mine| mine.sent)
+    }
+
     /// The claim that ours follows, of whichever life; for whoever has to go on with what it began.
     pub fn before(&self) -> Option<&Claim> {
         self.before.as_ref()
@@ -234,7 +239,8 @@ impl Lease {
         let obstacle = self.living(sent);
         self.reading = Some(Reading { login, sent, obstacle });
         // Ours is the newest of all, and exactly what we wrote last: nothing was forgotten.
-        self.highest_is_mine &= self.mine.is_some_and(|mine| keys.last_key_value().is_some_and(|(epoch, _)| *epoch == mine.epoch));
+        self.highest_is_mine &=
+            self.mine.is_some_and(|mine| keys.last_key_value().is_some_and(|(epoch, _)| *epoch == mine.epoch));
         let proven = self.mine.filter(|mine| self.highest_is_mine && mine.synchronised && obstacle.is_none());
         self.proof = proven.map(|mine| (login, mine.sent + self.terms.hold()));
     }

@@ -48,7 +48,9 @@ fn a_key_has_installation_and_number_and_nothing_else_is_one() {
     let installation = "site-a".parse().unwrap();
     assert_eq!(key(&installation, 7), "xensnap-lease-site-a-7");
     assert_eq!(epoch_of(&installation, "xensnap-lease-site-a-7"), Some(7));
-    for other in ["xensnap-lease-site-7", "xensnap-lease-site-a-b-7", "xensnap-lease-site-a-", "xensnap-lease-site-a-x", "lease-7"] {
+    for other in
+        ["xensnap-lease-site-7", "xensnap-lease-site-a-b-7", "xensnap-lease-site-a-", "xensnap-lease-site-a-x", "lease-7"]
+    {
         assert_eq!(epoch_of(&installation, other), None, "{other}");
     }
     assert_eq!(epoch_of(&installation, "xensnap-lease-site-a-18446744073709551615"), None, "nobody comes so far");
@@ -403,7 +405,8 @@ fn a_dead_holder_is_followed_within_the_term_and_a_little() {
                     world.answer(*n);
                 }
             }
-            if held.is_none() && alive.iter().any(|n| world.processes[*n].lease.holding(world.local(*n, world.now), world.login)) {
+            if held.is_none() && alive.iter().any(|n| world.processes[*n].lease.holding(world.local(*n, world.now), world.login))
+            {
                 held = Some(world.now);
             }
         }

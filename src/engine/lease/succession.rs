@@ -45,11 +45,7 @@ pub struct Reconsidered {
 
 /// The newest slot of each policy that the other may have begun: by the pool's marks, and by when it was last seen alive. Older ones were
 /// its business. Nothing of a policy that it never worked for.
-pub fn slots_to_reconsider<'a>(
-    site: &Site,
-    policies: impl Iterator<Item = &'a Policy>,
-    follows: &Follows,
-) -> Vec<Reconsidered> {
+pub fn slots_to_reconsider<'a>(site: &Site, policies: impl Iterator<Item = &'a Policy>, follows: &Follows) -> Vec<Reconsidered> {
     let marked = newest_marks(site);
     let newest = |policy: &'a Policy| {
         let alive = follows.last_alive.and_then(|alive| newest_slot(policy, alive));
@@ -85,8 +81,7 @@ fn is_complete(site: &Site, policy: &Policy, due_at: DateTime<Utc>) -> bool {
     let tables = site.inventory.read();
     let marked = view::marked(&tables, site);
     let marks = marked.iter().filter_map(|(_, _, ownership)| ownership.ours());
-    let done: Vec<VmUuid> =
-        marks.filter(|mark| mark.policy == policy.id && mark.due_at == due_at).map(|mark| mark.vm).collect();
+    let done: Vec<VmUuid> = marks.filter(|mark| mark.policy == policy.id && mark.due_at == due_at).map(|mark| mark.vm).collect();
     chosen.iter().all(|vm| done.contains(&VmUuid(vm.uuid)))
 }
 

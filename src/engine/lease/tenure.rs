@@ -142,6 +142,9 @@ impl Tenure {
     }
 }
 
+/// So many claims are remembered.
+const SENT: usize = 8;
+
 /// So long nothing happens to a pool that was never logged in to, unless something is heard.
 const AWAY: Duration = Duration::from_secs(3600);
 
@@ -156,6 +159,8 @@ struct Keeper {
     known: Option<Incarnation>,
     /// What the inventory showed last.
     shown: Option<Keys>,
+    /// When our newest claims were sent, by both clocks: between them a machine that stood still is seen.
+    sent: Vec<(Duration, DateTime<Utc>)>,
 }
 
 enum News {
@@ -176,7 +181,7 @@ impl Keeper {
         let kept = worker.wait(settings.store.kept(&note(settings.pool))).await?;
         let floor = kept.and_then(|value| value.get("epoch").and_then(serde_json::Value::as_u64)).unwrap_or(0);
         let lease = Lease::new(settings.home.claim(terms, clock.now()), terms, floor);
-        Ok(Self { worker, pool, settings, clock, said, lease, known: None, shown: None })
+        Ok(Self { worker, pool, settings, clock, said, lease, known: None, shown: None, sent: Vec::new() })
     }
 
     async fn run(mut self, leave: CancellationToken) -> Result<()> {
@@ -244,9 +249,10 @@ impl Keeper {
         let fence = self.pool.fence();
         let stands = self.lease.stands(now);
         match &stands {
-            Stands::Holding { until, login } if self.lease.holding(now, *login) => {
-                fence.open_until(&self.clock, *login, *until);
-            }
+            Stands::Holding { until, login } if self.lease.holding(now, *login) => match self.sent_at() {
+                Some(set) => fence.open_until(*login, *until, set),
+                None => fence.shut(),
+            },
             Stands::Holding { .. } | Stands::Unknown => fence.shut(),
             Stands::Standby(_) => fence.lose(),
             Stands::Alone => fence.open(),
@@ -264,6 +270,12 @@ impl Keeper {
         if standing != before {
             self.said.send_replace(standing);
         }
+    }
+
+    /// When the claim was sent by which we hold the lease, by both clocks.
+    fn sent_at(&self) -> Option<(Duration, DateTime<Utc>)> {
+        let sent = self.lease.sent()?;
+        self.sent.iter().find(|(elapsed, _)| *elapsed == sent).copied()
     }
 
     /// Whose lease ours follows, unless that is an earlier life of ours or nobody's.
@@ -335,9 +347,12 @@ impl Keeper {
             let value = json!({ "epoch": epoch, "holder": self.lease.claim().holder });
             self.settings.store.keep(&note(self.settings.pool), &value, self.clock.now()).await?;
         }
-        let (sent, value) = (self.clock.elapsed(), self.lease.claim().encode());
+        let value = self.lease.claim().encode();
+        let (sent, wall) = (self.clock.elapsed(), self.clock.now());
         let added = self.try_to_add(epoch, &value, login).await;
         let answered = self.clock.elapsed();
+        self.sent.push((sent, wall));
+        self.sent.drain(..self.sent.len().saturating_sub(SENT));
         match added {
             Some(added) => {
                 self.lease.added(epoch, added, sent, answered, login);
