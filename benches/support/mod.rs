@@ -166,6 +166,7 @@ pub fn plan(address: SocketAddr, policies: Vec<Policy>) -> Plan {
         policies: policies.collect(),
         times,
         pace: Pace::default(),
+        lease: Some(xensnap::domain::lease::Terms::default()),
         alarms: None,
     }
 }

@@ -174,7 +174,11 @@ async fn reached(handle: &Handle, pools: usize, needed: Reached) -> anyhow::Resu
         // What is told says which pools were not reached.
         Err(_) if needed == Reached::None => Ok(()),
         Err(_) if handle.sites().borrow().is_empty() => {
-            bail!("no pool was reached within {} s; `xensnap doctor --config FILE` says why", REACHING.as_secs())
+            bail!(
+                "no pool was reached within {} s; `xensnap doctor --config FILE` says why, and whether another daemon works with it stands in \
+                 the journal (docs/LEASE.md)",
+                REACHING.as_secs()
+            )
         }
         Err(_) => {
             eprintln!("xensnap: not every pool was reached within {} s; going on with those that were", REACHING.as_secs());

@@ -14,6 +14,7 @@ use crate::config::pool::PasswordSource;
 use crate::config::{AlarmsConfig, Config, DaemonLimits, MailConfig, MailTls, MetricsConfig};
 use crate::daemon::{Alarms, Assigned, Channel, DeadMan, Door, Plan, PlannedPool, Route, Times};
 use crate::domain::alarm::Rules;
+use crate::domain::lease::Terms;
 use crate::domain::span::{CalendarSpan, Exact};
 use crate::domain::zone::Zone;
 use crate::engine::admission::Limits;
@@ -45,6 +46,7 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
             ..Times::default()
         },
         pace: Pace { uncoalesced: Some(config.daemon.limits.uncoalesced), ..Pace::default() },
+        lease: config.daemon.lease.map(|lease| Terms { expires: lease.0 }),
         alarms: config.alarms.as_ref().map(|alarms| told(alarms, config)).transpose()?.map(Arc::new),
     })
 }

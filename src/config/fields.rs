@@ -184,13 +184,14 @@ impl<'t> Fields<'t> {
 }
 
 /// Keys whose values are lengths of time: whoever wrote a number has left out the unit too.
-const LENGTHS: [&str; 9] = [
+const LENGTHS: [&str; 10] = [
     "spread",
     "deadline",
     "catch_up_max_age",
     "timeout",
     "shutdown_timeout",
     "sync_interval",
+    "lease",
     "reconcile_interval",
     "drain_grace",
     "keep",

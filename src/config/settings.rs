@@ -21,6 +21,8 @@ pub struct DaemonConfig {
     pub reconcile_interval: Exact,
     /// `pool.sync_database` is called at most this often; runs share a call.
     pub sync_interval: Exact,
+    /// How long a claim to a pool is good for, by which one of two daemons works and the other stands by; none: nobody is kept out.
+    pub lease: Option<Exact>,
     /// The control socket.
     pub socket: PathBuf,
     /// The group whose members may ask at it; none: only root and the service's user.
@@ -69,6 +71,7 @@ impl Default for DaemonConfig {
             drain_grace: Exact::seconds(60),
             reconcile_interval: Exact::seconds(600),
             sync_interval: Exact::seconds(60),
+            lease: Some(Exact::seconds(60)),
             socket: PathBuf::from("/run/xensnap/control.sock"),
             socket_group: None,
         }
@@ -125,10 +128,24 @@ pub(super) fn daemon(fields: &mut Fields<'_>, base: &Path, findings: &mut Findin
             findings.error(written.place, format!("`{key}` is out of range"), format!("write {from} to {to}"));
         }
     }
+    lease(&mut fields, &mut daemon, findings);
     socket(&mut fields, base, &mut daemon, findings);
     limits(&mut fields, &mut daemon.limits, findings);
     fields.finish(findings);
     daemon
+}
+
+fn lease(fields: &mut Fields<'_>, daemon: &mut DaemonConfig, findings: &mut Findings) {
+    let Some(written) = fields.text("lease", findings) else { return };
+    if written.value == "off" {
+        daemon.lease = None;
+        return;
+    }
+    let (from, to) = (Exact::seconds(3), Exact::seconds(3600));
+    match written.value.parse::<Exact>() {
+        Ok(lease) if (from..=to).contains(&lease) => daemon.lease = Some(lease),
+        _ => findings.error(written.place, "this is no term of a lease", format!("write {from} to {to}, or lease = \"off\"")),
+    }
 }
 
 fn socket(fields: &mut Fields<'_>, base: &Path, daemon: &mut DaemonConfig, findings: &mut Findings) {

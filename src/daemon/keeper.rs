@@ -14,12 +14,14 @@ use super::chores;
 use super::plan::{Plan, PlannedPool};
 use super::reach::{Phase, Reaches};
 use super::runs::{Runs, Start};
+use super::timekeeper::Moved;
 use crate::clock::SharedClock;
 use crate::domain::id::PoolUuid;
 use crate::domain::policy::Policy;
 use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
+use crate::engine::lease::{Home, Reconsidered, Succession, Tenure, TenureSettings, slots_to_reconsider};
 use crate::engine::orphans;
 use crate::engine::others;
 use crate::engine::reconcile::{self, Doubt, Findings};
@@ -32,7 +34,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::xenapi::inventory::Follows;
 use crate::xenapi::records::Host;
 use crate::xenapi::types::Ref;
-use crate::xenapi::{Incarnation, Pool, error};
+use crate::xenapi::{Incarnation, Inventory, Pool, error};
 
 /// Between attempts at a pool that refuses us: somebody has to correct something first.
 const REFUSED: Duration = Duration::from_secs(60);
@@ -45,31 +47,49 @@ const READING: Duration = Duration::from_secs(600);
 
 /// Keeps one pool.
 pub(super) struct Keeper {
-    pool: PlannedPool,
-    clock: SharedClock,
-    store: Store,
-    plan: watch::Receiver<Arc<Plan>>,
+    pub(super) pool: PlannedPool,
+    pub(super) clock: SharedClock,
+    pub(super) store: Store,
+    pub(super) plan: watch::Receiver<Arc<Plan>>,
     runs: Runs,
-    stop: CancellationToken,
-    arrive: mpsc::Sender<SharedSite>,
+    pub(super) stop: CancellationToken,
+    arrive: mpsc::Sender<Moved>,
     sites: watch::Sender<Vec<SharedSite>>,
     wishes: Arc<Wishes>,
     reaches: Reaches,
     metrics: Metrics,
     /// Whether it also puts right what is left; a service that only answers a verb does not.
     tends: bool,
+    home: Home,
+}
+
+/// A pool that was reached.
+pub(super) struct Reached {
+    pub(super) pool: Pool,
+    pub(super) uuid: PoolUuid,
+    pub(super) inventory: Inventory,
+}
+
+/// Why a pool is not worked with any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The service stops.
+    Stopped,
+    /// Another daemon has the lease.
+    Lost,
 }
 
 enum News {
     Stop,
     Server,
     Untrusted,
+    Lost,
     Shown,
     Chores,
 }
 
 impl Keeper {
-    pub(super) fn new(pool: PlannedPool, daemon: &Daemon, arrive: mpsc::Sender<SharedSite>) -> Self {
+    pub(super) fn new(pool: PlannedPool, daemon: &Daemon, arrive: mpsc::Sender<Moved>) -> Self {
         Self {
             pool,
             clock: daemon.clock.clone(),
@@ -83,40 +103,102 @@ impl Keeper {
             reaches: daemon.desk.reaches.clone(),
             metrics: daemon.metrics.clone(),
             tends: daemon.timekeeping,
+            home: daemon.home.clone(),
         }
     }
 
     pub(super) async fn run(self) -> Result<()> {
         let mut worker = Worker::new(&self.clock);
         self.stands(Phase::Connecting, None);
-        let Some((site, incarnation)) = self.reach(&mut worker).await? else { return Ok(()) };
-        let site = Arc::new(site);
+        let Some(reached) = self.reach(&mut worker).await? else { return Ok(()) };
+        let tenure = Arc::new(self.tenure(&reached));
+        loop {
+            let Some(turn) = self.our_turn(&mut worker, &reached, &tenure).await? else {
+                worker.wait(reached.pool.logout()).await;
+                return Ok(());
+            };
+            let site = Arc::new(self.site(&reached, &tenure, turn.succession));
+            match self.work(&mut worker, &site).await? {
+                Left::Stopped => return Ok(()),
+                Left::Lost => self.step_down(&mut worker, &site).await?,
+            }
+        }
+    }
+
+    /// The lease of the pool, from now on.
+    fn tenure(&self, reached: &Reached) -> Tenure {
+        let plan = Arc::clone(&self.plan.borrow());
+        let settings = TenureSettings {
+            installation: plan.installation.clone(),
+            home: self.home.clone(),
+            terms: plan.lease,
+            pool: reached.uuid,
+            inventory: reached.inventory.clone(),
+            store: self.store.clone(),
+        };
+        Tenure::begin(&reached.pool, settings)
+    }
+
+    /// Works with the pool for as long as it is ours.
+    async fn work(&self, worker: &mut Worker, site: &SharedSite) -> Result<Left> {
         self.stands(Phase::Comparing, None);
-        let doubt = self.doubt(&site, &incarnation).await?;
-        let findings = reconcile::compare(&mut worker, &site, doubt).await?;
-        self.seen(&site, &incarnation).await?;
+        let Some(incarnation) = site.pool.incarnation() else { return Ok(Left::Stopped) };
+        let findings = match &site.succession {
+            Some(succession) => self.succeed(worker, site, succession).await?,
+            None => {
+                let doubt = self.doubt(site, &incarnation).await?;
+                reconcile::compare(worker, site, doubt).await?
+            }
+        };
+        self.seen(site, &incarnation).await?;
         self.store.restore_settled().await?;
-        self.resume(&mut worker, &site, &findings).await?;
-        self.remember_successes(&site).await?;
+        self.resume(worker, site, &findings).await?;
+        self.remember_successes(site).await?;
         let text = format!("the pool {} is worked with: master {}, {}", site.name(), incarnation.address, holdings(&findings));
         Fact::new(EventKind::PoolReached).pool(site.name()).say(&text);
         self.sites.send_modify(|sites| {
             sites.retain(|known| known.name() != site.name());
-            sites.push(Arc::clone(&site));
+            sites.push(Arc::clone(site));
         });
         self.stands(Phase::Connected, None);
-        if self.arrive.send(Arc::clone(&site)).await.is_err() {
-            return Ok(());
+        if self.arrive.send(Moved::Came(Arc::clone(site))).await.is_err() {
+            return Ok(Left::Stopped);
         }
-        self.keep(&mut worker, &site, incarnation).await
+        self.keep(worker, site, incarnation).await
     }
 
-    fn stands(&self, phase: Phase, problem: Option<String>) {
+    /// Compares what another daemon left, and looks again at the newest slot of each policy that it may not have finished.
+    async fn succeed(&self, worker: &mut Worker, site: &SharedSite, succession: &Succession) -> Result<Findings> {
+        let plan = Arc::clone(&self.plan.borrow());
+        let policies: Vec<Arc<Policy>> = plan.enabled_on(site.name()).cloned().collect();
+        site.shows_the_present(worker, READING).await;
+        let slots = slots_to_reconsider(site, policies.iter().map(|policy| &**policy), &succession.0);
+        let open = slots.iter().filter(|slot| !slot.is_complete).map(|slot| (slot.policy.clone(), slot.due_at)).collect();
+        let findings = reconcile::compare_but(worker, site, Doubt::Successor, &open).await?;
+        let from = |slot: &Reconsidered| (slot.policy.to_string(), slot.due_at);
+        self.store.move_cursors(site.uuid.0, slots.iter().map(from).collect(), self.clock.now()).await?;
+        Ok(findings)
+    }
+
+    /// Another daemon has the lease: what has not begun is left, and nothing more is decided about the pool.
+    async fn step_down(&self, worker: &mut Worker, site: &SharedSite) -> Result<()> {
+        site.drain.cancel();
+        self.sites.send_modify(|sites| sites.retain(|known| known.name() != site.name()));
+        let _ = worker.wait(self.arrive.send(Moved::Left(site.name().to_owned()))).await;
+        let text = format!(
+            "another daemon of this installation works with the pool {} now; this one has stopped to act and stands by",
+            site.name()
+        );
+        site.note(site.event(EventKind::LeaseLost, text)).await?;
+        Ok(())
+    }
+
+    pub(super) fn stands(&self, phase: Phase, problem: Option<String>) {
         self.reaches.set(&self.pool.settings.name, phase, problem, self.clock.now());
     }
 
     /// Connects, however long that takes. Nothing if the service stops before.
-    async fn reach(&self, worker: &mut Worker) -> Result<Option<(Site, Incarnation)>> {
+    async fn reach(&self, worker: &mut Worker) -> Result<Option<Reached>> {
         loop {
             let settings = self.remembering().await?;
             let reached = async {
@@ -125,7 +207,11 @@ impl Keeper {
             match worker.wait(reached).await {
                 None => return Ok(None),
                 Some(Ok((pool, incarnation))) => match incarnation.pool_uuid.parse::<PoolUuid>() {
-                    Ok(uuid) => return Ok(Some((self.site(worker, pool, uuid).await, incarnation))),
+                    Ok(uuid) => {
+                        let inventory = pool.inventory(&CLASSES);
+                        worker.wait(inventory.ready(READING)).await;
+                        return Ok(Some(Reached { pool, uuid, inventory }));
+                    }
                     Err(error) => {
                         self.say_away(format!("it has no uuid that can be read: {error}"));
                     }
@@ -161,17 +247,17 @@ impl Keeper {
         Ok(settings)
     }
 
-    async fn site(&self, worker: &mut Worker, pool: Pool, uuid: PoolUuid) -> Site {
-        let inventory = pool.inventory(&CLASSES);
-        worker.wait(inventory.ready(READING)).await;
+    /// Everything that work needs, for one time in which the pool is ours.
+    fn site(&self, reached: &Reached, tenure: &Arc<Tenure>, succession: Option<Succession>) -> Site {
+        let Reached { pool, uuid, inventory } = reached;
         let plan = Arc::clone(&self.plan.borrow());
         let barrier = BarrierSettings { at_most_every: plan.times.synchronise_every, ..BarrierSettings::default() };
         Site {
             installation: plan.installation.clone(),
-            uuid,
+            uuid: *uuid,
             barrier: Barrier::new(pool.clone(), barrier).beside(inventory.clone()),
-            pool,
-            inventory,
+            pool: pool.clone(),
+            inventory: inventory.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
             admission: Admission::new(self.pool.limits),
@@ -180,6 +266,9 @@ impl Keeper {
             wishes: Arc::clone(&self.wishes),
             metrics: self.metrics.clone(),
             left: watch::Sender::new(Vec::new()),
+            tenure: Arc::clone(tenure),
+            succession,
+            drain: self.stop.child_token(),
             said: std::sync::Mutex::default(),
             promises: crate::engine::guards::Promises::default(),
             alone: crate::engine::alone::Alone::default(),
@@ -283,7 +372,8 @@ impl Keeper {
         others::tell(site, &policies).await
     }
 
-    async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
+    async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<Left> {
+        let mut standing = site.tenure.standing();
         let mut incarnations = site.pool.incarnations();
         let mut compared_with = site.compared.subscribe();
         let mut shown = site.inventory.status();
@@ -303,18 +393,21 @@ impl Keeper {
             let times = self.plan.borrow().times;
             let sleep = self.clock.sleep(times.chores_every);
             let news = async {
-                tokio::select! {
+                Ok(tokio::select! {
                     () = self.stop.cancelled() => News::Stop,
+                    Ok(_) = standing.wait_for(|standing| !standing.works()) => News::Lost,
+                    error = site.tenure.failed() => return Err(error),
                     Ok(_) = incarnations.wait_for(|now| now.as_ref().is_some_and(|now| now.number != known.number)) => News::Server,
                     Ok(_) = compared_with.wait_for(Option::is_none) => News::Untrusted,
                     Ok(_) = shown.wait_for(|shown| staleness(shown) != stale) => News::Shown,
                     () = sleep => News::Chores,
-                }
+                })
             };
-            let news = worker.wait(news).await;
+            let news = worker.wait(news).await?;
             let (mut doubt, mut renewed) = (Doubt::None, false);
             match news {
-                News::Stop => return Ok(()),
+                News::Stop => return Ok(Left::Stopped),
+                News::Lost => return Ok(Left::Lost),
                 News::Shown => {
                     stale = staleness(&shown.borrow());
                     let phase = if stale.is_some() { Phase::Unreachable } else { Phase::Connected };
@@ -351,7 +444,7 @@ impl Keeper {
 }
 
 /// Why the pool is not seen as it is, if it is not.
-fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
+pub(super) fn staleness(shown: &crate::xenapi::inventory::Status) -> Option<String> {
     if let Follows::Stale(why) = &shown.follows { Some(why.clone()) } else { None }
 }
 

@@ -14,6 +14,7 @@
 //! | `timekeeper` | when something is due, and the claim |
 //! | `runs` | everything that runs |
 //! | `keeper` | one pool: connection, comparison, resumption |
+//! | `turn` | whether it is ours to work with a pool, or another daemon's |
 //! | `chores` | what is done from time to time: removals that wait, pins that are over, jobs that came late |
 //! | `alarms` | who is told of what goes wrong |
 //! | `requests` | what people ask of the service, and its answers |
@@ -35,6 +36,7 @@ mod requests;
 mod runs;
 mod status;
 mod timekeeper;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +48,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::domain::build::Build;
+use crate::engine::lease::Home;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
@@ -60,6 +63,9 @@ use reach::Reaches;
 use report::{Trouble, Weight};
 pub use requests::{Ask, Pausable, Reload, Reloaded, Said, Slot};
 pub use runs::Runs;
+
+/// How long giving a lease back may take; where it takes longer, whoever stands by waits for its term.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// Why the service ends, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,7 @@ pub struct Daemon {
     runs: Runs,
     sites: watch::Sender<Vec<SharedSite>>,
     timekeeping: bool,
+    home: Home,
     wishes: Arc<Wishes>,
     desk: Desk,
     reloads: Option<mpsc::Receiver<Reload>>,
@@ -116,10 +123,11 @@ impl Daemon {
                 format!("the history is not the one that was written last ({lineage:?}); it is compared with the pools first");
             Fact::new(EventKind::HistoryRestored).say(&text);
         }
+        let home = Home::of(store.path(), store.installation().await?.database);
         store.see_policies(plan.seen(), clock.now()).await?;
         wishes(&store, &plan, &clock).await?;
         let stop = CancellationToken::new();
-        let runs = Runs::new(store.clone(), clock.clone(), stop.clone());
+        let runs = Runs::new(store.clone(), clock.clone());
         let (desk, reloads) = Desk::new(clock.now());
         let wishes_of_people = Wishes::of(&store).await.map_err(|error| error.0)?;
         Ok(Self {
@@ -130,6 +138,7 @@ impl Daemon {
             runs,
             sites: watch::Sender::new(Vec::new()),
             timekeeping: true,
+            home,
             wishes: Arc::new(wishes_of_people),
             desk,
             reloads: Some(reloads),
@@ -295,6 +304,12 @@ impl Daemon {
         }
         let sites = self.sites.borrow().clone();
         for site in sites {
+            let late = self.clock.sleep(LEAVING);
+            worker
+                .wait(async {
+                    tokio::select! { () = site.tenure.leave() => (), () = late => () }
+                })
+                .await;
             worker.wait(site.pool.logout()).await;
         }
         self.desk.asked.close();

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use super::alarms::Alarms;
 use crate::domain::id::{InstallationId, PolicyId};
+use crate::domain::lease::Terms;
 use crate::domain::policy::Policy;
 use crate::engine::admission::Limits;
 use crate::engine::site::Pace;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub times: Times,
     /// How long things done about a pool may take.
     pub pace: Pace,
+    /// How long a claim to a pool is good for; nothing: other daemons are not kept out.
+    pub lease: Option<Terms>,
     /// Who is told of what goes wrong, if somebody is.
     pub alarms: Option<Arc<Alarms>>,
 }

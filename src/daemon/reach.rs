@@ -16,6 +16,8 @@ pub enum Phase {
     Unreachable,
     /// History and pool are being compared; nothing is removed until then.
     Comparing,
+    /// Another daemon of the installation works with it.
+    StandingBy,
     /// It is worked with.
     Connected,
     /// Nobody knows: no service runs.
@@ -43,6 +45,11 @@ impl Reaches {
             let reach = Reach { phase, since, problem };
             all.insert(pool.to_owned(), reach.clone()) != Some(reach)
         });
+    }
+
+    /// Whether another daemon works with the pool.
+    pub(super) fn is_standing_by(&self, pool: &str) -> bool {
+        self.of(pool).is_some_and(|reach| reach.phase == Phase::StandingBy)
     }
 
     pub(super) fn of(&self, pool: &str) -> Option<Reach> {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
@@ -44,7 +43,6 @@ pub struct Runs {
 struct Inner {
     store: Store,
     clock: SharedClock,
-    stop: CancellationToken,
     running: Mutex<HashMap<Key, Running>>,
     /// How many run, for whoever waits until none does.
     count: watch::Sender<usize>,
@@ -62,9 +60,9 @@ pub enum Start {
 }
 
 impl Runs {
-    pub(super) fn new(store: Store, clock: SharedClock, stop: CancellationToken) -> Self {
+    pub(super) fn new(store: Store, clock: SharedClock) -> Self {
         let (count, changes) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { inner: Arc::new(Inner { store, clock, stop, running: Mutex::default(), count, changes }) }
+        Self { inner: Arc::new(Inner { store, clock, running: Mutex::default(), count, changes }) }
     }
 
     /// The slot whose run works for this policy on this pool.
@@ -138,9 +136,9 @@ impl Inner {
     fn leave(&self, key: &Key) -> Option<Line> {
         let mut registry = self.lock();
         let running = registry.get_mut(key)?;
-        if !self.stop.is_cancelled()
-            && let Some(next) = running.then.pop_front()
-        {
+        // What was to follow on a pool that was left is left too.
+        running.then.retain(|next| !next.site.drain.is_cancelled());
+        if let Some(next) = running.then.pop_front() {
             running.due_at = next.due_at;
             return Some(next);
         }
@@ -189,7 +187,7 @@ impl Line {
             }
             let sleep = self.inner.clock.sleep(AGAIN);
             let stopped = async {
-                tokio::select! { () = self.inner.stop.cancelled() => true, () = sleep => false }
+                tokio::select! { () = self.site.drain.cancelled() => true, () = sleep => false }
             };
             if worker.wait(stopped).await {
                 return;
@@ -212,7 +210,7 @@ impl Line {
         let note = only_note(&run.policy, run.pool, run.due_at);
         let only = store.kept(&note).await?.map(|value| uuids(&value));
         let errand =
-            Errand { site: Arc::clone(&self.site), policy: Arc::clone(&self.policy), run, drain: self.inner.stop.clone() };
+            Errand { site: Arc::clone(&self.site), policy: Arc::clone(&self.policy), run, drain: self.site.drain.clone() };
         let narrowed = only.is_some();
         let driven = run::drive(worker, errand, only).await?;
         if narrowed && matches!(driven, Driven::Done(_)) {

@@ -42,7 +42,7 @@ pub(super) struct Timekeeper {
     clock: SharedClock,
     store: Store,
     plan: watch::Receiver<Arc<Plan>>,
-    arrivals: mpsc::Receiver<SharedSite>,
+    arrivals: mpsc::Receiver<Moved>,
     runs: Runs,
     wishes: Arc<Wishes>,
     stop: CancellationToken,
@@ -90,7 +90,7 @@ impl Due {
 }
 
 impl Timekeeper {
-    pub(super) fn new(daemon: &Daemon, arrivals: mpsc::Receiver<SharedSite>) -> Self {
+    pub(super) fn new(daemon: &Daemon, arrivals: mpsc::Receiver<Moved>) -> Self {
         Self {
             clock: daemon.clock.clone(),
             store: daemon.store.clone(),
@@ -123,7 +123,7 @@ impl Timekeeper {
                 let news = async move {
                     tokio::select! {
                         () = stop.cancelled() => News::Stop,
-                        Some(site) = arrivals.recv() => News::Site(site),
+                        Some(moved) = arrivals.recv() => News::Site(moved),
                         Ok(()) = plan.changed() => News::Plan,
                         () = sleep => News::Time,
                     }
@@ -133,7 +133,11 @@ impl Timekeeper {
             match news {
                 News::Stop => return Ok(()),
                 News::Time => {}
-                News::Site(site) => self.arrive(site).await?,
+                News::Site(Moved::Came(site)) => self.arrive(site).await?,
+                News::Site(Moved::Left(pool)) => {
+                    self.sites.retain(|known| known.name() != pool);
+                    self.lay_out().await?;
+                }
                 News::Plan => self.lay_out().await?,
             }
         }
@@ -161,7 +165,8 @@ impl Timekeeper {
         self.sites.retain(|known| known.name() != site.name());
         self.sites.push(Arc::clone(&site));
         self.lay_out().await?;
-        self.on_start(&site).await
+        // Whoever takes over does not start: he goes on.
+        if site.succession.is_some() { Ok(()) } else { self.on_start(&site).await }
     }
 
     /// Makes a line for each policy on each pool, as the history says how far it has come.
@@ -278,9 +283,18 @@ fn say(line: &Line, slot: &NewSlot) {
     fact.slot(slot.due_at).say(&format!("policy {}, due {due}: {}", line.policy.name, slot.detail));
 }
 
+/// What becomes of a pool.
+#[derive(Debug)]
+pub(super) enum Moved {
+    /// It is worked with from now on.
+    Came(SharedSite),
+    /// Another daemon works with the pool of this name.
+    Left(String),
+}
+
 enum News {
     Stop,
-    Site(SharedSite),
+    Site(Moved),
     Plan,
     Time,
 }

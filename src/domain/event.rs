@@ -112,6 +112,14 @@ kinds! {
         PoolReached = "pool-reached", Info, "c5cd8e85d63146fb8930fd4e5ffbd7fa",
         /// A pool cannot be worked with.
         PoolAway = "pool-away", Error, "93943b940ad94abfa671f1902c4f2b4e",
+        /// Another daemon of the installation works with a pool, and this one stands by.
+        StandingBy = "standing-by", Notice, "43c18a90819edb0883fe7c299f31116f",
+        /// A pool was taken over from another daemon of the installation.
+        LeaseTaken = "lease-taken", Warning, "5c16f3fa99b8dc23263662ad51ba2106",
+        /// Another daemon of the installation took over a pool from this one.
+        LeaseLost = "lease-lost", Error, "196b066881748a86ef45cb47ce05605f",
+        /// Other daemons cannot be kept out of a pool.
+        LeaseDenied = "lease-denied", Warning, "12f9dc50da66771b631dd3dc16e30820",
         /// The server restarted, or another host is master.
         ServerChanged = "server-changed", Warning, "417d762fea494433a2310dfc2f486f24",
         /// The pool's database could not be written to disk.

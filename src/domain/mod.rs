@@ -10,6 +10,7 @@ pub mod finding;
 pub mod fingerprint;
 pub mod guard;
 pub mod id;
+pub mod lease;
 pub mod mark;
 pub mod naming;
 pub mod nearest;

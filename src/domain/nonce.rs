@@ -4,8 +4,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use xxhash_rust::xxh64::xxh64;
+
+use super::id::{InstallationId, PolicyId, VmUuid};
 
 /// Letters and digits that are not mistaken for one another; each carries five bits.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -14,10 +18,38 @@ const LENGTH: usize = 8;
 /// What stands between a name and its nonce.
 const SEPARATOR: &str = " #";
 
-/// Forty random bits that name one attempt to take a snapshot.
+/// Forty bits that name one attempt to take a snapshot: the first half tells the promise, the second is random.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce([u8; LENGTH]);
+
+/// What attempts are made for: a VM's snapshot of one slot. Each of its nonces begins with the same four characters, so that another
+/// daemon of the installation, which knows nothing of an attempt, can tell what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise([u8; HALF]);
+
+/// The characters of a nonce that tell the promise.
+const HALF: usize = LENGTH / 2;
+
+impl Promise {
+    /// The promise of this slot to this VM.
+    pub fn of(installation: &InstallationId, policy: &PolicyId, vm: VmUuid, due_at: DateTime<Utc>) -> Self {
+        let mut bytes = Vec::with_capacity(160);
+        for name in [installation.as_str(), policy.as_str()] {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(0);
+        }
+        bytes.extend_from_slice(vm.0.as_bytes());
+        bytes.extend_from_slice(&due_at.timestamp_micros().to_be_bytes());
+        let bits = xxh64(&bytes, 1);
+        Self(std::array::from_fn(|n| ALPHABET[(bits >> (5 * n) & 31) as usize]))
+    }
+
+    /// Whether an attempt was made for it.
+    pub fn made(&self, nonce: &Nonce) -> bool {
+        nonce.0.starts_with(&self.0)
+    }
+}
 
 /// Text that is no nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -29,6 +61,13 @@ impl Nonce {
     pub fn from_bits(random: [u8; 5]) -> Self {
         let bits = random.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
         Self(std::array::from_fn(|n| ALPHABET[(bits >> (5 * n) & 31) as usize]))
+    }
+
+    /// The nonce of an attempt for this promise; the bits must come from a good source of randomness.
+    pub fn for_promise(promise: &Promise, random: [u8; 5]) -> Self {
+        let mut nonce = Self::from_bits(random);
+        nonce.0[..HALF].copy_from_slice(&promise.0);
+        nonce
     }
 
     /// The nonce as it is written.
@@ -101,6 +140,20 @@ mod tests {
         assert_eq!(Nonce::of_name("Nightly #1"), None);
         assert_eq!(Nonce::of_name("Nightly #ILOUilou"), None);
         assert_eq!(Nonce::of_name(""), None);
+    }
+
+    #[test]
+    fn a_nonce_tells_for_which_promise_it_is() {
+        let promise = |installation: &str, due| {
+            let due = DateTime::from_timestamp(due, 0).unwrap();
+            Promise::of(&installation.parse().unwrap(), &"nightly".parse().unwrap(), VmUuid(uuid::Uuid::from_u128(1)), due)
+        };
+        let (one, later, elsewhere) = (promise("a", 0), promise("a", 60), promise("b", 0));
+        let nonce = Nonce::for_promise(&one, [1, 2, 3, 4, 5]);
+        assert!(one.made(&nonce) && !later.made(&nonce) && !elsewhere.made(&nonce));
+        assert_ne!(nonce, Nonce::for_promise(&one, [5, 4, 3, 2, 1]));
+        // A changed hash would hide the attempts of a daemon of another release.
+        assert_eq!(&nonce.as_str()[..4], "cp8x");
     }
 
     proptest! {

@@ -11,7 +11,8 @@ use super::error::{Effect, Result, Setback};
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
-use crate::domain::nonce::Nonce;
+use crate::domain::id::VmUuid;
+use crate::domain::nonce::{Nonce, Promise};
 use crate::domain::snapshot::Kind;
 use crate::store::{Attempt, AttemptId, Cause, Ended, EventKind, Job, NewSnapshot, SnapshotId};
 use crate::xenapi::records::{Task as TaskRecord, Vm};
@@ -63,7 +64,8 @@ impl Target {
 /// When the history cannot be written: then no call was made, or its end is looked for by the next life.
 pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Target, staged: Staged) -> Result<(Attempt, Went)> {
     let site = &errand.site;
-    let nonce = Nonce::from_bits(rand::random());
+    let promise = Promise::of(&site.installation, &errand.policy.id, VmUuid(job.vm_uuid), job.due_at);
+    let nonce = Nonce::for_promise(&promise, rand::random());
     let mut attempt = site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
     let turn = async {
         tokio::select! { () = errand.cancellation(job) => None, turn = staged.turn() => Some(turn) }

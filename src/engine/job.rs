@@ -13,7 +13,7 @@ use super::error::{Effect, Result, STILL_RUNNING, Setback};
 use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
-use super::{leftover, marking, prune, resolve, view};
+use super::{lease, leftover, marking, prune, resolve, view};
 use crate::domain::guard::OnLowSpace;
 use crate::domain::guard::chain::Chained;
 use crate::domain::guard::space::Shortage;
@@ -93,6 +93,9 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
     let Some(_turn) = with_vm(worker, errand, job).await else {
         return Ok(if errand.drain.is_cancelled() { Step::Stopped } else { Step::Again });
     };
+    if let Some(step) = begun_by_another(worker, errand, job).await? {
+        return Ok(step);
+    }
     match ready(errand, job) {
         Ready::Yes { target, request, notes } => {
             for (kind, cause) in notes {
@@ -120,6 +123,29 @@ async fn with_vm(worker: &mut Worker, errand: &Errand, job: &Job) -> Option<Turn
         }
     };
     worker.wait(turn).await
+}
+
+/// Where the pool was taken over from another daemon: it may have done this job already, or made a call for it whose end is to be found.
+async fn begun_by_another(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Option<Step>> {
+    let (site, policy) = (&errand.site, &errand.policy.id);
+    if !site.succession.as_ref().is_some_and(|succession| succession.may_have_begun(job.due_at)) {
+        return Ok(None);
+    }
+    if lease::is_done(site, policy, job).await? {
+        let cause = Cause::new("covered", "another daemon of this installation has taken it");
+        site.store.end_job(job.id, JobState::Skipped, Some(cause), site.now()).await?;
+        return Ok(Some(Step::Again));
+    }
+    let known = site.store.attempts(job.id).await?.into_iter().map(|attempt| attempt.nonce).collect::<Vec<_>>();
+    match lease::begun_by_another(worker, site, policy, job, &known).await {
+        Ok(None) => Ok(None),
+        Ok(Some(nonce)) => {
+            // From here on it is a call of ours whose end is not known.
+            site.store.write_intent(job.id, nonce.as_str(), &site.server_start(), site.now()).await?;
+            Ok(Some(Step::Again))
+        }
+        Err(error) => postpone(errand, job, Setback::from(error).cause).await.map(Some),
+    }
 }
 
 async fn postpone(errand: &Errand, job: &Job, cause: Cause) -> Result<Step> {

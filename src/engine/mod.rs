@@ -23,6 +23,7 @@
 //! | `orphans` | the reconciler: what is left although nobody works on it, put right or listed |
 //! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
+//! | `lease` | which of two daemons works with the pool; going on with what another began |
 //! | `chains`, `checkup`, `others` | what each disk stands on; what somebody should be told about a pool; who else takes snapshots |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
 
@@ -43,6 +44,7 @@ pub mod hooks;
 pub mod job;
 pub mod kind;
 pub mod late;
+pub mod lease;
 pub mod leftover;
 pub mod marking;
 pub mod members;

@@ -5,10 +5,11 @@
 //! counts for nothing and goes again. What it has and the history lacks is written down, with its slot, so that a history that was
 //! lost or restored never takes a snapshot twice. Nothing is destroyed here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -56,6 +57,8 @@ pub struct Findings {
 pub enum Doubt {
     /// It restarted, another host is master, or it cannot be told whether that happened while we were away.
     Server,
+    /// Another daemon of the installation has worked with the pool since.
+    Successor,
     /// It is the server that history and pool were last compared with.
     None,
 }
@@ -65,13 +68,24 @@ pub enum Doubt {
 /// # Errors
 /// When the history cannot be kept.
 pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<Findings> {
+    compare_but(worker, site, doubt, &HashSet::new()).await
+}
+
+/// A policy, and one of its due times.
+pub type Slot = (PolicyId, DateTime<Utc>);
+
+/// The same; but the slots in `open` are not called done because there are snapshots of some VMs: the others still need theirs.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_but(worker: &mut Worker, site: &Site, doubt: Doubt, open: &HashSet<Slot>) -> Result<Findings> {
     while !site.shows_the_present(worker, Duration::from_secs(3600)).await {
         tracing::warn!(pool = %site.name(), "the pool cannot be read; nothing is removed before it is");
     }
     // Whoever answers from here on: one that starts meanwhile is compared for itself.
     let with = site.pool.incarnation();
     let rows = site.store.present_snapshots(site.uuid.0).await?;
-    if doubt == Doubt::Server {
+    if doubt != Doubt::None {
         scan(worker, site, &rows).await;
         worker.sleep(TOLD).await;
         site.shows_the_present(worker, Duration::from_secs(300)).await;
@@ -84,7 +98,7 @@ pub async fn compare(worker: &mut Worker, site: &Site, doubt: Doubt) -> Result<F
         forgotten.extend(missing(site, row, doubt, &newest, &mut findings).await?);
     }
     for (reference, record, ownership) in marked {
-        present(site, &reference, &record, ownership, doubt, &mut findings).await?;
+        present(site, (&reference, &record, ownership), doubt, open, &mut findings).await?;
     }
     for job in forgotten {
         keep_anew(site, job, &mut findings).await?;
@@ -142,7 +156,7 @@ fn used(site: &Site, rows: &[Snapshot]) -> BTreeSet<Uuid> {
 
 /// The newest slot of each VM and policy, by history and by the pool's marks: only its promise is kept anew. A history that was
 /// restored may call a snapshot the newest that retention has removed long since.
-fn newest_slots<'a>(rows: &'a [Snapshot], marked: &'a [Marked]) -> HashMap<(Uuid, &'a str), chrono::DateTime<chrono::Utc>> {
+fn newest_slots<'a>(rows: &'a [Snapshot], marked: &'a [Marked]) -> HashMap<(Uuid, &'a str), DateTime<Utc>> {
     let known = rows.iter().map(|row| ((row.vm_uuid, row.policy.as_str()), row.due_at));
     let marks = marked.iter().filter_map(|(_, _, ownership)| ownership.ours());
     let marks = marks.map(|mark| ((mark.vm.0, mark.policy.as_str()), mark.due_at));
@@ -159,7 +173,7 @@ async fn missing(
     site: &Site,
     row: &Snapshot,
     doubt: Doubt,
-    newest: &HashMap<(Uuid, &str), chrono::DateTime<chrono::Utc>>,
+    newest: &HashMap<(Uuid, &str), DateTime<Utc>>,
     findings: &mut Findings,
 ) -> Result<Option<JobId>> {
     if view::vm_of(&site.inventory.read(), row.uuid).is_some() || row.state == SnapshotState::Removing {
@@ -169,7 +183,14 @@ async fn missing(
         site.store.snapshot_seen(row.id, SnapshotState::Removed, site.now()).await?;
         return Ok(None);
     }
-    let by_server = doubt == Doubt::Server || matches!(row.state, SnapshotState::Taken | SnapshotState::Marked);
+    let is_newest = newest.get(&(row.vm_uuid, row.policy.as_str())) == Some(&row.due_at);
+    if doubt == Doubt::Successor && !is_newest {
+        // The other removes by the same policies, and nobody need hear of it.
+        let cause = Cause::new("removed-by-another", "another daemon of this installation worked with the pool and removed it");
+        site.store.snapshot_vanished(row.id, cause, site.now()).await?;
+        return Ok(None);
+    }
+    let by_server = doubt != Doubt::None || matches!(row.state, SnapshotState::Taken | SnapshotState::Marked);
     let (code, why) =
         if by_server { ("forgotten", "the server forgot it") } else { ("removed-by-others", "somebody else removed it") };
     let text = format!(
@@ -180,7 +201,6 @@ async fn missing(
     site.note(site.event_of(row, EventKind::Vanished, text)).await?;
     left_behind(site, row).await?;
     findings.vanished.push(row.uuid);
-    let is_newest = newest.get(&(row.vm_uuid, row.policy.as_str())) == Some(&row.due_at);
     Ok(row.job.filter(|_| by_server && is_newest && row.state != SnapshotState::Detached))
 }
 
@@ -204,20 +224,26 @@ async fn left_behind(site: &Site, row: &Snapshot) -> Result<()> {
 /// A snapshot of the pool that carries a value under our key.
 async fn present(
     site: &Site,
-    reference: &Ref<Vm>,
-    record: &Arc<Vm>,
-    ownership: Ownership,
+    (reference, record, ownership): (&Ref<Vm>, &Arc<Vm>, Ownership),
     doubt: Doubt,
+    open: &HashSet<Slot>,
     findings: &mut Findings,
 ) -> Result<()> {
     match ownership {
-        Ownership::Ours(mark) => ours(site, reference, &mark, doubt, findings).await,
+        Ownership::Ours(mark) => ours(site, reference, &mark, doubt, open, findings).await,
         Ownership::Detached(mark, why) => detached(site, record, &mark, &why, findings).await,
         _ => Ok(()),
     }
 }
 
-async fn ours(site: &Site, reference: &Ref<Vm>, mark: &Mark, doubt: Doubt, findings: &mut Findings) -> Result<()> {
+async fn ours(
+    site: &Site,
+    reference: &Ref<Vm>,
+    mark: &Mark,
+    doubt: Doubt,
+    open: &HashSet<Slot>,
+    findings: &mut Findings,
+) -> Result<()> {
     let rows = site.store.snapshots_by_uuid(mark.snapshot.0).await?;
     match rows.iter().find(|row| row.pool == site.uuid.0) {
         Some(row) if row.state == SnapshotState::Removed => {
@@ -243,12 +269,12 @@ async fn ours(site: &Site, reference: &Ref<Vm>, mark: &Mark, doubt: Doubt, findi
             Ok(())
         }
         Some(_) => Ok(()),
-        None => found(site, reference, mark, findings).await,
+        None => found(site, reference, mark, open, findings).await,
     }
 }
 
 /// The history lacks it: it is written down, and so is its slot, which is not to be run again.
-async fn found(site: &Site, reference: &Ref<Vm>, mark: &Mark, findings: &mut Findings) -> Result<()> {
+async fn found(site: &Site, reference: &Ref<Vm>, mark: &Mark, open: &HashSet<Slot>, findings: &mut Findings) -> Result<()> {
     // A call of ours whose end is not known looks for its snapshot itself.
     if let Some(attempt) = site.store.attempt_by_nonce(mark.nonce.as_str()).await?
         && attempt.state.is_open()
@@ -259,6 +285,9 @@ async fn found(site: &Site, reference: &Ref<Vm>, mark: &Mark, findings: &mut Fin
         return Ok(());
     }
     findings.found.push(mark.snapshot.0);
+    if open.contains(&(mark.policy.clone(), mark.due_at)) {
+        return Ok(());
+    }
     let slot = NewSlot {
         policy: mark.policy.to_string(),
         pool: site.uuid.0,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::admission::Admission;
@@ -14,6 +15,7 @@ use super::alone::Alone;
 use super::backlog::Backlog;
 use super::barrier::Barrier;
 use super::guards::Promises;
+use super::lease::{Succession, Tenure};
 use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
@@ -118,6 +120,12 @@ pub struct Site {
     pub metrics: Metrics,
     /// What is left that nobody works on, as of the last look around.
     pub left: watch::Sender<Vec<Orphan>>,
+    /// The lease under which the pool is worked with.
+    pub tenure: Arc<Tenure>,
+    /// From whom the pool was taken over, if it was.
+    pub succession: Option<Succession>,
+    /// Set when the service stops, or another daemon has the lease: what has not begun is left.
+    pub drain: CancellationToken,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }

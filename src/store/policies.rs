@@ -121,6 +121,30 @@ impl Store {
         .await
     }
 
+    /// Has policies count from a slot of theirs on, that slot included, because another daemon has looked after the earlier ones. What
+    /// was claimed stays claimed. Idempotent.
+    pub async fn move_cursors(&self, pool: Uuid, slots: Vec<(String, DateTime<Utc>)>, now: DateTime<Utc>) -> Result<()> {
+        self.write("take over schedules", move |c| {
+            Box::pin(async move {
+                let pool = pools::row_of(c, pool, now).await?;
+                for (policy, slot) in &slots {
+                    let policy = known(c, policy).await?;
+                    sqlx::query(
+                        "INSERT INTO cursors (policy_id, pool_id, counts_from) VALUES ($1, $2, $3)
+                         ON CONFLICT (policy_id, pool_id) DO UPDATE SET counts_from = excluded.counts_from",
+                    )
+                    .bind(policy)
+                    .bind(pool)
+                    .bind(at(*slot) - 1)
+                    .execute(&mut *c)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// How far every policy that is not removed has come, on every pool where it was started.
     pub async fn cursors(&self) -> Result<Vec<Cursor>> {
         self.read("read how far the schedules have come", |c| {

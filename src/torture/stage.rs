@@ -135,7 +135,7 @@ fn seats(world: &mut World) -> io::Result<Vec<Seat>> {
 fn main_file(simulation: &Simulation) -> String {
     let addresses: Vec<String> = simulation.addresses().iter().map(|(_, address)| format!("\"http://{address}\"")).collect();
     format!(
-        "installation = \"torture\"\npolicies = \"policies.d\"\n[daemon]\nreconcile_interval = \"2h\"\nsocket = \"control.sock\"\n\
+        "installation = \"torture\"\npolicies = \"policies.d\"\n[daemon]\nlease = \"1h\"\nreconcile_interval = \"2h\"\nsocket = \"control.sock\"\n\
          [store]\npath = \"{HISTORY}\"\n[[pool]]\nname = \"pool\"\naddresses = [{}]\nusername = \"root\"\npassword = \"xensnap\"\n",
         addresses.join(", ")
     )

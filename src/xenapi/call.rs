@@ -45,6 +45,8 @@ pub(super) struct Parts {
     pub(super) only_login: Option<u64>,
     /// The first parameter is the session itself.
     pub(super) of_session: bool,
+    /// It passes whatever the pool's fence says.
+    pub(super) unfenced: bool,
 }
 
 /// What request line and headers may have in all; the server's limit is 1024, and others need room too.
@@ -77,6 +79,7 @@ impl<R> Call<R> {
             patience: None,
             only_login: None,
             of_session: false,
+            unfenced: false,
         };
         Self { parts, result: PhantomData }
     }
@@ -102,9 +105,16 @@ impl<R> Call<R> {
         self
     }
 
+    /// The call is about who may change something, and so passes the [fence](super::Fence) itself.
+    #[must_use]
+    pub fn beside_the_fence(mut self) -> Self {
+        self.parts.unfenced = true;
+        self
+    }
+
     /// The answer may take `bound` of real time to begin.
     #[must_use]
-    pub(super) fn answered_within(mut self, bound: Duration) -> Self {
+    pub fn answered_within(mut self, bound: Duration) -> Self {
         self.parts.answer_within = Some(bound);
         self
     }
@@ -118,7 +128,7 @@ impl<R> Call<R> {
 
     /// The call means something within the login of this number only, and is not made in another.
     #[must_use]
-    pub(super) fn only_in_login(mut self, number: Option<u64>) -> Self {
+    pub fn only_in_login(mut self, number: Option<u64>) -> Self {
         self.parts.only_login = number;
         self
     }
@@ -155,6 +165,11 @@ impl Parts {
     /// May be sent again though an earlier copy may have arrived.
     pub(super) fn may_be_repeated(&self) -> bool {
         self.safety != Safety::Mutating
+    }
+
+    /// Has to pass the fence.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.safety != Safety::Read && !self.unfenced
     }
 
     /// The headers that tag the call's task.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::{ConnectError, Problem};
 use super::failure::Failure;
+use super::fence::Fence;
 use super::login::Missed;
 use super::members::{Members, resolve};
 use super::patience::Patience;
@@ -83,6 +84,8 @@ pub(super) struct Core {
     pub(super) running: TaskTracker,
     /// What was called.
     pub(super) tallies: Tallies,
+    /// Who may change something.
+    pub(super) fence: Fence,
     wires: Mutex<HashMap<Address, Wire>>,
     state: Mutex<State>,
     incarnation: watch::Sender<Option<Incarnation>>,
@@ -129,6 +132,7 @@ impl Core {
             tasks: Hub::default(),
             running: TaskTracker::new(),
             tallies: Tallies::default(),
+            fence: Fence::default(),
             wires: Mutex::default(),
             state: Mutex::new(State::Down(Down::default())),
             incarnation: watch::Sender::new(None),

@@ -199,6 +199,14 @@ pub enum CallError {
         /// The method.
         method: String,
     },
+    /// The call never left: another daemon of the same installation works with the pool, or nobody knows at the moment which one does.
+    #[error("{method} was not sent: {reason}")]
+    Fenced {
+        /// The method.
+        method: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The call never left: there is no connection.
     #[error(transparent)]
     NotConnected(Arc<ConnectError>),
@@ -239,7 +247,7 @@ impl CallError {
             CallError::Refused(refusal) => refusal.failure.kind(),
             CallError::Lost { .. } | CallError::Unclear(_) => Kind::Ambiguous,
             CallError::Unanswered { source, .. } => source.fault.kind(),
-            CallError::LoginOver { .. } => Kind::Transient,
+            CallError::LoginOver { .. } | CallError::Fenced { .. } => Kind::Transient,
             CallError::Unreadable { .. } | CallError::Encode(_) | CallError::Tag { .. } => Kind::Broken,
             CallError::NotConnected(error) => error.kind(),
         }

@@ -11,6 +11,7 @@ use super::connection::{Core, Link};
 use super::error::{CallError, Problem, Refusal};
 use super::failure::{Failure, Kind};
 use super::fault::{Fault, TransportError};
+use super::fence::Barred;
 use super::patience::Patience;
 use super::transport::{ExchangeError, Request};
 use super::wire::{Answer, DecodeError};
@@ -44,6 +45,13 @@ impl Core {
             let link = self.link(&patience).await.map_err(CallError::NotConnected)?;
             if parts.only_login.is_some_and(|number| number != link.incarnation.number) {
                 return Err(CallError::LoginOver { method: parts.method.clone() });
+            }
+            if parts.is_fenced() {
+                match self.fence.pass(&self.clock, link.incarnation.number, &patience).await {
+                    Ok(()) => {}
+                    Err(Barred::LoginChanged) => continue,
+                    Err(barred) => return Err(fenced(parts, barred)),
+                }
             }
             let answer = self.once(&link, parts, headers.clone(), seed()).await;
             self.tallies.answered(&parts.method, error_code(&answer));
@@ -139,6 +147,14 @@ fn error_code<T>(answer: &Result<Answer<T>, ExchangeError>) -> Option<&str> {
         Err(ExchangeError::Transport(_)) => Some("transport"),
         Err(ExchangeError::Encode(_)) => Some("encoding"),
     }
+}
+
+fn fenced(parts: &Parts, barred: Barred) -> CallError {
+    let reason = match barred {
+        Barred::Lost => "another daemon of this installation works with the pool now; see `xensnap status` there",
+        _ => "it is not known at the moment which daemon of this installation works with the pool; `xensnap status` says more",
+    };
+    CallError::Fenced { method: parts.method.clone(), reason }
 }
 
 fn refusal(link: &Link, parts: &Parts, failure: Failure) -> Refusal {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::call::Call;
 use super::connection::{Core, Incarnation};
 use super::error::{CallError, ConnectError, Problem};
+use super::fence::Fence;
 use super::members::KnownHost;
 use super::patience::Patience;
 use super::settings::Settings;
@@ -108,6 +109,11 @@ impl Pool {
     /// The certificates that were accepted, by server; none over plain HTTP.
     pub fn certificates(&self) -> Vec<ServerCertificate> {
         self.core.certificates()
+    }
+
+    /// What every call that changes something has to pass; open until somebody shuts it.
+    pub fn fence(&self) -> &Fence {
+        &self.core.fence
     }
 
     /// Calls so far, by method.

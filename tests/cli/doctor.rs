@@ -186,7 +186,7 @@ pool http://127.0.0.1:PORT
   hosts     1
   clock     the server's clock agrees with ours
   contents  3 VMs (2 running), 2 snapshots, 6 SRs
-  PROBLEM   the user may not call VM.snapshot, VM.checkpoint, VM.destroy, VDI.destroy, VM.add_to_other_config, pool.sync_database: give it the role pool-operator (xe subject-role-add) [rights]
+  PROBLEM   the user may not call VM.snapshot, VM.checkpoint, VM.destroy, VDI.destroy, VM.add_to_other_config, pool.sync_database, pool.add_to_other_config: give it the role pool-operator (xe subject-role-add) [rights]
   note      the connection is not encrypted, so that whoever is in between reads the password: write https:// in the pool's addresses [not-encrypted]
   note      no tool protects VM crm-02, as far as its snapshots and the server's schedules show: cover it by a policy [vm-unprotected]
   note      no tool protects VM crm-03, as far as its snapshots and the server's schedules show: cover it by a policy [vm-unprotected]

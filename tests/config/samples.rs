@@ -39,6 +39,7 @@ fn the_main_file_shows_the_defaults_and_all_of_them() {
         "drain_grace",
         "reconcile_interval",
         "sync_interval",
+        "lease",
         "socket",
         "socket_group",
         "per_sr",

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use xensnap::clock::{Clock, HandClock, SharedClock};
 use xensnap::daemon::control::Listening;
 use xensnap::daemon::{Alarms, Assigned, Daemon, DaemonError, Exporter, Handle, Plan, PlannedPool, Times};
+use xensnap::domain::lease::Terms;
 use xensnap::domain::mark::{KEY, Mark};
 use xensnap::domain::policy::{Afterwards, Limits as PolicyLimits, Policy, Priority, Retention, SnapshotSettings, WantedKind};
 use xensnap::domain::retention::{Order, Rules};
@@ -104,6 +105,10 @@ pub struct Lab {
     pub group: Option<String>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
+    /// In the machine's time: until a call that is not answered is given up, if it is to be soon.
+    pub answer: Option<Duration>,
+    /// How long a claim to the pool is good for; nothing: there is no lease.
+    pub lease: Option<Terms>,
     /// Who is told of what goes wrong.
     pub alarms: Option<Arc<Alarms>>,
     daemon: Option<Running>,
@@ -162,6 +167,8 @@ impl Lab {
             every,
             group: None,
             export: None,
+            answer: None,
+            lease: None,
             alarms: None,
             daemon: None,
         }
@@ -185,6 +192,9 @@ impl Lab {
         settings.originator = originator(installation);
         // Nothing looks more often than it must: every look costs a test some milliseconds.
         settings.poll = self.every;
+        if let Some(answer) = self.answer {
+            (settings.timeouts.answer, settings.timeouts.blocking, settings.timeouts.login) = (answer, answer, answer);
+        }
         let every = self.every;
         let times = Times { chores_every: every, look_every: every, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
@@ -194,6 +204,7 @@ impl Lab {
             policies: policies.iter().map(|policy| Assigned { policy: Arc::new(policy.clone()), pools: Vec::new() }).collect(),
             times,
             pace: self.pace,
+            lease: self.lease,
             alarms: self.alarms.clone(),
         }
     }
@@ -209,11 +220,31 @@ impl Lab {
         self.launch(folder.path(), self.plan_of(installation, policies), None).await
     }
 
+    /// Starts a second service of our installation, with a history of its own, and does not wait for the pool. The server knows it as
+    /// `standby`.
+    pub async fn standby(&self, folder: &TempDir) -> Running {
+        let mut plan = self.plan();
+        plan.pools[0].settings.originator = originator("standby");
+        self.begin(folder.path(), plan, None).await
+    }
+
     /// Starts the service although the pool is away, and waits until it listens.
     pub async fn start_alone(&mut self) {
         let running = self.begin(self.folder.path(), self.plan(), None).await;
         self.clock.settle().await;
         self.daemon = Some(running);
+    }
+
+    /// Lets time pass until a service works with the pool; how long that took, or nothing after `bound`.
+    pub async fn until_works(&self, running: &Running, bound: Duration) -> Option<Duration> {
+        let began = self.clock.elapsed();
+        while running.handle.sites().borrow().is_empty() {
+            if self.clock.elapsed() - began >= bound {
+                return None;
+            }
+            self.clock.advance(Duration::from_millis(250)).await;
+        }
+        Some(self.clock.elapsed() - began)
     }
 
     async fn launch(&self, folder: &Path, plan: Plan, export: Option<(Exporter, usize)>) -> Running {

@@ -11,6 +11,7 @@ mod frugal;
 mod guards;
 mod journal;
 mod lab;
+mod lease;
 mod leftovers;
 mod look;
 mod metrics;

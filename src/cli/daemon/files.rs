@@ -100,14 +100,14 @@ impl Files {
     /// The new files with what a service that runs cannot follow as it was.
     fn without_what_waits(&self, new: &Config) -> Config {
         let now = &self.now;
-        let (socket, socket_group) = (now.daemon.socket.clone(), now.daemon.socket_group.clone());
+        let (socket, socket_group, lease) = (now.daemon.socket.clone(), now.daemon.socket_group.clone(), now.daemon.lease);
         Config {
             installation: now.installation.clone(),
             pools: now.pools.clone(),
             store: now.store.clone(),
             metrics: now.metrics.clone(),
             alarms: new.alarms.clone(),
-            daemon: DaemonConfig { socket, socket_group, ..new.daemon.clone() },
+            daemon: DaemonConfig { socket, socket_group, lease, ..new.daemon.clone() },
             policies: new.policies.clone(),
         }
     }
@@ -157,6 +157,7 @@ fn waiting(old: &Config, new: &Config) -> Option<String> {
         ("the history", old.store != new.store),
         ("metrics", old.metrics != new.metrics),
         ("the control socket", socket),
+        ("the lease", old.daemon.lease != new.daemon.lease),
     ];
     let changed: Vec<&str> = all.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();
     let text = || format!("not taken over before a restart: {}", changed.join(", "));

@@ -28,8 +28,16 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 const READING: Duration = Duration::from_secs(300);
 
 /// What a snapshot service calls.
-const NEEDED: [&str; 7] =
-    ["VM.snapshot", "VM.checkpoint", "VM.destroy", "VDI.destroy", "VM.add_to_other_config", "pool.sync_database", "event.from"];
+const NEEDED: [&str; 8] = [
+    "VM.snapshot",
+    "VM.checkpoint",
+    "VM.destroy",
+    "VDI.destroy",
+    "VM.add_to_other_config",
+    "pool.sync_database",
+    "pool.add_to_other_config",
+    "event.from",
+];
 
 /// Who asks.
 pub(super) struct Asked<'a> {

@@ -91,6 +91,7 @@ fn pools(status: &Status, times: &Times) -> Table {
 fn phase(pool: &PoolStatus) -> Cell {
     match pool.phase {
         Phase::Connected => Cell::toned(Tone::Good, "connected"),
+        Phase::StandingBy => Cell::toned(Tone::Doubt, "standing by"),
         Phase::Comparing => Cell::toned(Tone::Doubt, "comparing"),
         Phase::Connecting => Cell::toned(Tone::Doubt, "connecting"),
         Phase::Unreachable => Cell::toned(Tone::Bad, "unreachable"),

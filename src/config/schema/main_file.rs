@@ -50,6 +50,13 @@ static DAEMON: Block = block(
             "The pool is asked to write its database to disk at most this often, 1s to 1h; runs that end together share the call.",
         ),
         may(
+            "lease",
+            Shape::Text,
+            "\"60s\"",
+            "Of two daemons of one installation, one works with a pool and the other takes over once it has heard nothing of the first for \
+             this long, 3s to 1h; it is kept in the pool's other_config. \"off\": nobody is kept out. A change needs a restart.",
+        ),
+        may(
             "socket",
             Shape::Text,
             "\"/run/xensnap/control.sock\"",

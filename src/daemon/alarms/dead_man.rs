@@ -115,6 +115,7 @@ mod tests {
             policies: Vec::new(),
             times: Times::default(),
             pace: Pace::default(),
+            lease: None,
             alarms: None,
         };
         let daemon = Daemon::new(opened, plan, std::sync::Arc::new(clock.clone())).await.unwrap();

@@ -23,6 +23,10 @@ pub(super) async fn broken(handle: &Handle) -> Result<Vec<Condition>> {
     let known: HashMap<String, Uuid> = handle.store.pools().await?.into_iter().map(|pool| (pool.name, pool.uuid)).collect();
     let mut broken = Vec::new();
     for pool in plan.pools.iter().map(|pool| pool.settings.name.as_str()) {
+        // Whether promises are kept there is the other daemon's to say: our history does not know.
+        if handle.desk.reaches.is_standing_by(pool) {
+            continue;
+        }
         let site = sites.iter().find(|site| site.name() == pool);
         if let Some(site) = site.filter(|site| shows_the_present(site)) {
             see(handle, &plan, site, now).await?;

@@ -55,6 +55,9 @@ pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Res
         async move { pool(&mut worker, handle, name).await }
     });
     status.pools = worker.wait(futures_util::future::join_all(asked)).await;
+    // What our history lacks there the other daemon has made good, or tells of.
+    let standing_by = |pool: &Option<String>| pool.as_deref().is_some_and(|pool| handle.desk.reaches.is_standing_by(pool));
+    status.troubles.retain(|trouble| !standing_by(&trouble.pool));
     status.troubles.extend(status.pools.iter().filter_map(|pool| trouble_of(pool, now)));
     status.troubles.extend(handle.desk.files_trouble());
     count_orphans(&mut status.troubles, &handle.sites.borrow(), now);

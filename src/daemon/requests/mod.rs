@@ -210,7 +210,14 @@ pub(super) async fn answer(mut worker: Worker, handle: &Handle, ask: Ask, by: &s
 async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, reply: &mut Reply) -> Result<()> {
     let sites: Vec<SharedSite> = handle.sites.borrow().clone();
     if sites.is_empty() && ask.needs_a_pool() {
-        reply.refuse("no-pool", "no pool is reached now; `xensnap doctor` says why");
+        let plan = handle.plan();
+        let others = plan.pools.iter().any(|pool| handle.desk.reaches.is_standing_by(&pool.settings.name));
+        let why = if others {
+            "another daemon of this installation works with the pool, and this one stands by; ask that one (`xensnap status` says where)"
+        } else {
+            "no pool is reached now; `xensnap doctor` says why"
+        };
+        reply.refuse("no-pool", why);
         return Ok(());
     }
     match ask {

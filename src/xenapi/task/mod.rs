@@ -82,6 +82,19 @@ impl Pool {
         destroy(self, task).await;
     }
 
+    /// The values of the tag `key` of all tasks at the server that have it, oldest first.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn tagged(&self, key: &str) -> Result<Vec<String>, CallError> {
+        let key = format!("http:{key}");
+        let all = self.call(calls::all::<records::Task>()).await?;
+        let value = |task: &records::Task| Some((task.created, task.other_config.get(&key)?.to_owned()));
+        let mut tagged: Vec<_> = all.values().filter_map(value).collect();
+        tagged.sort();
+        Ok(tagged.into_iter().map(|(_, value)| value).collect())
+    }
+
     /// The tasks that were started with the tag `key` and `value` (see [`Call::tagged`]) and are still at the server: pending ones,
     /// and finished ones that nobody destroyed yet. Sorted by age, oldest first.
     ///

@@ -6,7 +6,7 @@
 mod bench;
 mod doubt;
 mod leftover;
-mod life;
+pub mod life;
 mod offline;
 mod stopping;
 
