@@ -197,5 +197,11 @@ fn guards(guards: &Guards) -> Table {
     let mut table = Table::new();
     put(&mut table, "space_reserve", guards.space_reserve.to_string());
     put(&mut table, "on_low_space", guards.on_low_space.word());
+    let bounds = [("max_removals_per_vm", guards.removals.per_vm), ("max_removals_per_run", guards.removals.per_run)];
+    for (key, bound) in bounds {
+        if let Some(bound) = bound {
+            put(&mut table, key, i64::from(bound));
+        }
+    }
     table
 }

@@ -20,6 +20,7 @@ use crate::domain::policy::Policy;
 use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
+use crate::engine::guards::{Allowances, Clocks, Promises};
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
@@ -172,7 +173,9 @@ impl Keeper {
             wishes: Arc::clone(&self.wishes),
             metrics: self.metrics.clone(),
             said: std::sync::Mutex::default(),
-            promises: crate::engine::guards::Promises::default(),
+            promises: Promises::default(),
+            allowances: Allowances::default(),
+            clocks: Clocks::default(),
         }
     }
 

@@ -166,7 +166,11 @@ kinds! {
         Withdrawn = "withdrawn", Warning, "b6cee4b8b2fc454fa9510e330b7f089a",
         /// A snapshot cannot be removed.
         Orphan = "orphan", Error, "615cc74b5efa46fda51457e41d5773e1",
-        /// Adopted snapshots wait for somebody's word before they go.
+        /// The clocks contradict one another: nothing is removed.
+        ClockImplausible = "clock-implausible", Error, "e921f1ceea57dc91b838f3926286b093",
+        /// The clocks agree again.
+        ClockAgrees = "clock-agrees", Notice, "28f4586c5dcae084b6de9a15262ddd12",
+        /// More would be removed than a guard lets pass, or adopted snapshots for the first time: that waits for somebody's word.
         ApprovalNeeded = "approval-needed", Warning, "8eceeb09b1d04cfa84b4b91bf86712d9",
         /// A snapshot is not in the pool any more.
         Vanished = "vanished", Warning, "e9f2dabb72bb40a1b66aeae456806b38",

@@ -15,10 +15,11 @@
 //! | `run`, `errand`, `selecting` | a run from its slot to its end; what its jobs share; which VMs it is for |
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
-//! | `guards` | what is looked at before a job begins: space |
+//! | `guards` | what is looked at before a job begins: space; and before something is removed: clocks, numbers |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
-//! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
+//! | `holdings`, `prune`, `consent` | what a policy holds of a VM; what retention says; what waits for a person's word |
+//! | `uninstall`, `pins` | carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
 //! | `chains`, `checkup` | what each disk stands on; what somebody should be told about a pool |
 //! | `site`, `view`, `worker`, `error` | one pool with all that is needed; what the inventory shows; work the clock knows of |
@@ -30,6 +31,7 @@ pub mod attempt;
 pub mod barrier;
 pub mod chains;
 pub mod checkup;
+pub mod consent;
 pub mod errand;
 pub mod error;
 pub mod guards;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::admission::Admission;
 use super::barrier::Barrier;
-use super::guards::Promises;
+use super::guards::{Allowances, Clocks, Promises};
 use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
@@ -103,6 +103,10 @@ pub struct Site {
     pub wishes: Arc<Wishes>,
     /// What storage was promised to snapshots under way.
     pub promises: Promises,
+    /// How many removals are left to runs under way.
+    pub allowances: Allowances,
+    /// What the server's clock and ours say.
+    pub clocks: Clocks,
     /// What is counted.
     pub metrics: Metrics,
     /// What was said of each policy's selection, so that it is said again only when it changes.

@@ -2,6 +2,7 @@
 
 use super::super::fields::Fields;
 use super::super::findings::Findings;
+use crate::domain::guard::removals::{Limits, MOST};
 use crate::domain::guard::{Guards, OnLowSpace, Reserve};
 
 pub(super) fn guards(fields: &mut Fields<'_>, findings: &mut Findings) -> Guards {
@@ -13,6 +14,9 @@ pub(super) fn guards(fields: &mut Fields<'_>, findings: &mut Findings) -> Guards
     if let Some(choice) = fields.choice("on_low_space", &OnLowSpace::WORDS, findings) {
         guards.on_low_space = choice.value;
     }
+    let [per_vm, per_run] = ["max_removals_per_vm", "max_removals_per_run"]
+        .map(|key| fields.number(key, 0..=MOST, findings).map(|number| number.value));
+    guards.removals = Limits { per_vm, per_run };
     fields.finish(findings);
     guards
 }

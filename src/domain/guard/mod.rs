@@ -1,8 +1,13 @@
-//! Guards: what is looked at before a snapshot is begun, so that it neither fills a storage repository nor makes it fail. Each is a
-//! function from what the pool shows to a decision with its reason in words; none of them tries a call to see what comes of it.
+//! Guards: what is looked at before a snapshot is begun, so that it neither fills a storage repository nor makes it fail, and before
+//! one is removed, so that nothing goes that somebody would miss. Each is a function from what the pool shows to a decision with its
+//! reason in words; none of them tries a call to see what comes of it.
 
+pub mod clock;
+pub mod removals;
 mod reserve;
 pub mod space;
+
+use removals::Limits;
 
 pub use reserve::{Reserve, ReserveError};
 
@@ -13,6 +18,8 @@ pub struct Guards {
     pub space_reserve: Reserve,
     /// What is done where a snapshot would go into it.
     pub on_low_space: OnLowSpace,
+    /// How many removals pass without a person's word.
+    pub removals: Limits,
 }
 
 /// What is done where a snapshot would go into the reserve of an SR.
