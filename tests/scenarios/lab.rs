@@ -102,6 +102,10 @@ pub struct Lab {
     pub every: Duration,
     /// The group whose members may ask at the control socket.
     pub group: Option<String>,
+    /// The pool that is meant.
+    pub pinned: Option<Uuid>,
+    /// How long the history keeps what is over.
+    pub keep_history: Option<chrono::TimeDelta>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
     /// Who is told of what goes wrong.
@@ -161,6 +165,8 @@ impl Lab {
             pace,
             every,
             group: None,
+            pinned: None,
+            keep_history: None,
             export: None,
             alarms: None,
             daemon: None,
@@ -185,8 +191,9 @@ impl Lab {
         settings.originator = originator(installation);
         // Nothing looks more often than it must: every look costs a test some milliseconds.
         settings.poll = self.every;
+        settings.pool_uuid = self.pinned.map(|uuid| uuid.to_string());
         let every = self.every;
-        let times = Times { chores_every: every, look_every: every, ..Times::default() };
+        let times = Times { chores_every: every, look_every: every, keep_history: self.keep_history, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
             installation: installation.parse().unwrap(),
