@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::error::Result;
 use super::guards::allowances::{self, Purse};
+use super::guards::clocks;
 use super::holdings::Held;
 use super::prune::{self, Pruned, Verdicts, When};
 use super::site::Site;
@@ -140,12 +141,17 @@ impl Whose<'_> {
         Ok(())
     }
 
-    /// Carries out what was agreed to and not begun, because an earlier life ended in between.
+    /// Carries out what was agreed to and not begun, because an earlier life ended in between; not while the clock is in doubt, because
+    /// an agreement is used up by it.
     ///
     /// # Errors
     /// When the history cannot be kept.
     pub async fn catch_up(&self, worker: &mut Worker, vms: &[Uuid]) -> Result<()> {
-        for granted in self.questions(vms, ApprovalState::Granted).await? {
+        let granted = self.questions(vms, ApprovalState::Granted).await?;
+        if granted.is_empty() || clocks::doubt(worker, self.site).await?.is_some() {
+            return Ok(());
+        }
+        for granted in granted {
             self.carry_out(worker, &granted).await?;
         }
         Ok(())

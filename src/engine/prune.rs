@@ -111,6 +111,7 @@ pub async fn prune_all(
 ) -> Result<Vec<(Uuid, Pruned)>> {
     let whose = Whose { site, policy, run };
     site.trust(worker).await;
+    whose.catch_up(worker, vms).await?;
     let mut decided = try_join_all(vms.iter().map(|vm| decide(site, policy, *vm, when))).await?;
     if decided.iter().any(|verdicts| !verdicts.removals().is_empty())
         && let Some(why) = clocks::doubt(worker, site).await?
@@ -118,7 +119,6 @@ pub async fn prune_all(
         let left = Pruned { left: vec![clocks::told(site, &why)], ..Pruned::default() };
         return Ok(decided.into_iter().map(|verdicts| (verdicts.vm, left.clone())).collect());
     }
-    whose.catch_up(worker, vms).await?;
     decided.sort_by_key(|verdicts| (verdicts.removals().len(), verdicts.vm));
     let purse = allowances::purse(site, policy, run, vms.len()).await?;
     let mut lines = Vec::with_capacity(vms.len());
