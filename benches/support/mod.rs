@@ -140,7 +140,7 @@ pub fn policy(id: &str, cron: &str, field: Field, vms: &str, last: u32) -> Polic
         },
         limits: PolicyLimits::default(),
         // What is measured is a night of all VMs, however full the drawn pool is.
-        guards: Guards { space_reserve: Reserve::Bytes(0), on_low_space: OnLowSpace::GoAhead },
+        guards: Guards { space_reserve: Reserve::Bytes(0), on_low_space: OnLowSpace::GoAhead, ..Guards::default() },
     }
 }
 
