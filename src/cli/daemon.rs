@@ -74,6 +74,7 @@ impl Args {
 /// # Errors
 /// When the history cannot be used, another service has the socket, or a part of the service ends.
 pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
+    keep_memory_private();
     let clock = clock(args.clock.as_deref()).await?;
     let starting = clock.activity().hold();
     let format = args.log_format();
@@ -109,6 +110,14 @@ pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
     outcome?;
     Fact::new(EventKind::Stopped).say("everything is at a safe point; the service ends");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Passwords and sessions are in memory: no core dump has them, and nobody but root may look into the process.
+fn keep_memory_private() {
+    let kept = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err(error) = kept {
+        tracing::warn!(%error, "a core dump of this process would hold its passwords; set LimitCORE=0 for it");
+    }
 }
 
 /// The machine's time, or that of whoever leads; without a leader there is nothing to go on for.

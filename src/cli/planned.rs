@@ -44,7 +44,7 @@ pub(super) fn plan(config: &Config) -> anyhow::Result<Plan> {
             keep_history: Some(length(config.store.keep)),
             ..Times::default()
         },
-        pace: Pace::default(),
+        pace: Pace { uncoalesced: Some(config.daemon.limits.uncoalesced), ..Pace::default() },
         alarms: config.alarms.as_ref().map(|alarms| told(alarms, config)).transpose()?.map(Arc::new),
     })
 }
@@ -150,7 +150,7 @@ fn length(span: CalendarSpan) -> TimeDelta {
 }
 
 fn limits(configured: DaemonLimits) -> Limits {
-    let DaemonLimits { per_sr, per_host, per_pool } = configured;
+    let DaemonLimits { per_sr, per_host, per_pool, .. } = configured;
     Limits { per_sr, per_host: Some(per_host), per_pool: Some::<NonZeroU32>(per_pool) }
 }
 

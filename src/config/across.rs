@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::alarms::AlarmsConfig;
 use super::fields::{Fields, one_of, shortened};
 use super::findings::Findings;
 use super::policy::ReadPolicy;
 use super::pool::ReadPool;
 use super::source::Place;
+use super::tree::{Table, Value};
 
 /// Reports every value that was there before.
 struct Unique<T>(HashMap<T, Place>);
@@ -49,14 +49,17 @@ pub(super) fn pools(pools: &[ReadPool], findings: &mut Findings) {
     }
 }
 
-/// Compares the channels of alarms with one another: their names stand in the history and in `xensnap alarms`.
-pub(super) fn channels(alarms: &Option<AlarmsConfig>, fields: &Fields<'_>, findings: &mut Findings) {
-    let Some(alarms) = alarms else { return };
-    let names = alarms.mail.iter().map(|mail| &mail.name).chain(alarms.webhook.iter().map(|webhook| &webhook.name));
-    let mut seen = std::collections::HashSet::new();
-    for name in names.filter(|name| !seen.insert(name.as_str())) {
-        let place = fields.key("alarms").unwrap_or_else(|| fields.place());
-        findings.error(place, format!("two channels are called \"{name}\""), "give each mail and webhook a name of its own");
+/// Compares the tables of channels of alarms with one another: their names stand in the history and in `xensnap alarms`.
+pub(super) fn channels<'t>(tables: impl Iterator<Item = &'t Table>, findings: &mut Findings) {
+    let mut names = Unique::new();
+    for table in tables {
+        let mut fields = Fields::new(table);
+        let Some(Value::Text(name)) = fields.node("name").map(|node| &node.value) else { continue };
+        let place = fields.key("name").unwrap_or_else(|| fields.place());
+        names.claim(name.text.as_str(), place, |first| {
+            let message = format!("a second channel is called \"{}\"", name.text);
+            findings.conflict(place, (first, "the first"), message, "give each mail and webhook a name of its own");
+        });
     }
 }
 

@@ -12,12 +12,13 @@ use super::fields::Fields;
 use super::findings::Findings;
 use super::inherit::Templates;
 use super::metrics::{self, MetricsConfig};
+use super::password::PasswordSource;
 use super::policy::{Extent, ReadPolicy, Surroundings};
 use super::pool::{self, PoolConfig, ReadPool};
 use super::settings::{self, DaemonConfig, DaemonLimits, StoreConfig, blocks};
 use super::source::{FileId, Place, Sources};
 use super::tree::{Table, parse};
-use super::{CheckedPolicy, Config, Loaded, across, cover, files, policy};
+use super::{CheckedPolicy, Config, Loaded, across, cover, files, policy, rights};
 use crate::domain::id::InstallationId;
 
 /// What is known of the main file.
@@ -52,13 +53,23 @@ impl Loading {
     pub fn files(mut self, path: &Path) -> Result<Loaded, Diagnostics> {
         let id = self.open(path);
         let main = self.main(id, path, true);
+        rights::file(id, path, &mut self.findings);
+        self.rights_of_passwords(path, &main);
         if main.whole || self.tree(id).is_some() {
             let (folder, written) = &main.folder;
             for path in files::policy_files(folder, id, *written, &mut self.findings) {
-                self.open(&path);
+                let id = self.open(&path);
+                rights::file(id, &path, &mut self.findings);
             }
         }
         self.finish(main)
+    }
+
+    fn rights_of_passwords(&mut self, path: &Path, main: &Main) {
+        let with = main.pools.iter().find(|pool| matches!(pool.config.password, PasswordSource::Given(_)));
+        if let Some(pool) = with {
+            rights::password(path, pool.name, &mut self.findings);
+        }
     }
 
     /// The pools of the main file; nothing else is needed of it.
@@ -141,7 +152,6 @@ impl Loading {
         let store = settings::store(&mut fields, base, findings);
         let metrics = metrics::metrics(&mut fields, base, findings);
         let alarms = alarms::alarms(&mut fields, base, findings);
-        across::channels(&alarms, &fields, findings);
         let before = findings.errors();
         let tables = blocks(&mut fields, "pool", findings);
         let pools: Vec<ReadPool> = tables.into_iter().filter_map(|table| pool::pool(table, base, findings)).collect();

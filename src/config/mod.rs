@@ -20,6 +20,7 @@ mod nesting;
 mod password;
 mod policy;
 pub mod pool;
+mod rights;
 pub mod schema;
 mod settings;
 mod source;

@@ -36,6 +36,8 @@ pub struct DaemonLimits {
     pub per_host: NonZeroU32,
     /// Jobs in one pool. The server refuses tasks beyond a hundred that wait.
     pub per_pool: NonZeroU32,
+    /// Where so many layers on one SR wait to be coalesced, removals there wait.
+    pub uncoalesced: NonZeroU32,
 }
 
 /// Where the history lies.
@@ -56,7 +58,7 @@ const fn count(number: u32) -> NonZeroU32 {
 
 impl Default for DaemonLimits {
     fn default() -> Self {
-        Self { per_sr: count(1), per_host: count(16), per_pool: count(32) }
+        Self { per_sr: count(1), per_host: count(16), per_pool: count(32), uncoalesced: count(500) }
     }
 }
 
@@ -150,6 +152,9 @@ fn socket(fields: &mut Fields<'_>, base: &Path, daemon: &mut DaemonConfig, findi
 
 fn limits(fields: &mut Fields<'_>, limits: &mut DaemonLimits, findings: &mut Findings) {
     let Some(mut fields) = fields.table("limits", findings) else { return };
+    if let Some(written) = fields.number("uncoalesced", 1..=1_000_000, findings) {
+        limits.uncoalesced = count(written.value);
+    }
     let all = [("per_sr", &mut limits.per_sr), ("per_host", &mut limits.per_host), ("per_pool", &mut limits.per_pool)];
     for (key, limit) in all {
         let Some(written) = fields.number(key, 1..=1000, findings) else { continue };

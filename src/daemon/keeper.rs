@@ -21,6 +21,7 @@ use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::guards::{Allowances, Clocks, Promises};
+use crate::engine::others;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
 use crate::engine::wishes::Wishes;
@@ -35,6 +36,9 @@ use crate::xenapi::{Incarnation, Pool, error};
 
 /// Between attempts at a pool that refuses us: somebody has to correct something first.
 const REFUSED: Duration = Duration::from_secs(60);
+
+/// How often it is looked who else takes snapshots.
+const OTHERS_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// How long to wait for all of a pool at once.
 const READING: Duration = Duration::from_secs(600);
@@ -176,6 +180,7 @@ impl Keeper {
             promises: Promises::default(),
             allowances: Allowances::default(),
             clocks: Clocks::default(),
+            backlog: crate::engine::backlog::Backlog::default(),
         }
     }
 
@@ -269,13 +274,24 @@ impl Keeper {
         }
     }
 
+    async fn tell_of_others(&self, site: &Site) -> Result<()> {
+        let plan = Arc::clone(&self.plan.borrow());
+        let policies: Vec<&Policy> = plan.enabled_on(site.name()).map(|policy| &**policy).collect();
+        others::tell(site, &policies).await
+    }
+
     async fn keep(&self, worker: &mut Worker, site: &SharedSite, mut known: Incarnation) -> Result<()> {
         let mut incarnations = site.pool.incarnations();
         let mut compared_with = site.compared.subscribe();
         let mut shown = site.inventory.status();
         let mut stale = None;
         let mut compared = self.clock.elapsed();
+        let mut others_told: Option<Duration> = None;
         loop {
+            if others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
+                self.tell_of_others(site).await?;
+                others_told = Some(self.clock.elapsed());
+            }
             let times = self.plan.borrow().times;
             let sleep = self.clock.sleep(times.chores_every);
             let news = async {

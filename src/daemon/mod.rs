@@ -243,7 +243,9 @@ impl Daemon {
         };
         self.stop.cancel();
         self.manager.stopping(grace);
-        self.drain(&parts, grace).await;
+        // To the very end: no time passes for others while the last rows go to disk.
+        let mut worker = Worker::new(&self.clock);
+        self.drain(&mut worker, &parts, grace).await;
         self.store.close().await?;
         outcome
     }
@@ -279,8 +281,7 @@ impl Daemon {
     }
 
     /// Waits for runs to reach a safe point, then logs out of every pool.
-    async fn drain(&self, parts: &TaskTracker, grace: Duration) {
-        let mut worker = Worker::new(&self.clock);
+    async fn drain(&self, worker: &mut Worker, parts: &TaskTracker, grace: Duration) {
         let late = self.clock.sleep(grace);
         let rest = async {
             tokio::select! { () = self.runs.rest() => true, () = late => false, never = self.beat() => match never {} }

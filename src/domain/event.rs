@@ -140,6 +140,8 @@ kinds! {
         AnotherKind = "another-kind", Warning, "c27b16d37fa549c4899eca7d0b483ba5",
         /// A snapshot goes into what was to stay free on a storage repository.
         LowSpace = "low-space", Warning, "15d88fbb9f404ccd83f3e154a122514b",
+        /// The chain of a disk gets long.
+        LongChain = "long-chain", Warning, "2bf781213b9e4f28a44c5a50ce2feeaa",
         /// A VM got no snapshot.
         JobFailed = "failed", Error, "474c2f574e214158851af423808ce4e1",
         /// A VM was left out of a run.
@@ -166,12 +168,16 @@ kinds! {
         Withdrawn = "withdrawn", Warning, "b6cee4b8b2fc454fa9510e330b7f089a",
         /// A snapshot cannot be removed.
         Orphan = "orphan", Error, "615cc74b5efa46fda51457e41d5773e1",
+        /// Removals wait until the storage has coalesced what earlier ones left.
+        RemovalsWait = "removals-wait", Warning, "e6e7e55ccfa44cc38abef15dc58fe883",
         /// The clocks contradict one another: nothing is removed.
         ClockImplausible = "clock-implausible", Error, "e921f1ceea57dc91b838f3926286b093",
         /// The clocks agree again.
         ClockAgrees = "clock-agrees", Notice, "28f4586c5dcae084b6de9a15262ddd12",
         /// More would be removed than a guard lets pass, or adopted snapshots for the first time: that waits for somebody's word.
         ApprovalNeeded = "approval-needed", Warning, "8eceeb09b1d04cfa84b4b91bf86712d9",
+        /// Another tool takes snapshots of VMs that a policy covers.
+        OtherTool = "other-tool", Warning, "6a9f2b00d560466fbdd95cdd39604850",
         /// A snapshot is not in the pool any more.
         Vanished = "vanished", Warning, "e9f2dabb72bb40a1b66aeae456806b38",
         /// What a failed attempt left is removed.

@@ -13,6 +13,7 @@ use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
 use super::{leftover, marking, prune, resolve, view};
 use crate::domain::guard::OnLowSpace;
+use crate::domain::guard::chain::Chained;
 use crate::domain::guard::space::Shortage;
 use crate::domain::id::{HostUuid, PoolUuid, RunId, SnapshotUuid, SrUuid, VmUuid};
 use crate::domain::mark::Mark;
@@ -154,6 +155,12 @@ fn ready(errand: &Errand, job: &Job) -> Ready {
     }
     let mut notes: Vec<_> = note.into_iter().map(|note| (EventKind::AnotherKind, Cause::new("another-kind", note))).collect();
     let planned = Planned { tables: &tables, vm: &vm, condition: &condition, left_out: &left_out, kind };
+    match guards::chains(&errand.site, &planned, &errand.policy.guards) {
+        Chained::Fine => {}
+        Chained::Long(found) => notes.push((EventKind::LongChain, guards::long_chain(&found))),
+        Chained::Wait(found) => return Ready::Later(guards::long_chain(&found)),
+        Chained::Refuse(found) => return Ready::No(JobState::Failed, guards::long_chain(&found)),
+    }
     match guards::space(&errand.site.promises, holder(errand, job), &planned, &errand.policy.guards) {
         Ok(()) => {}
         Err(shortage) if errand.policy.guards.on_low_space == OnLowSpace::GoAhead => {

@@ -6,7 +6,7 @@ mod obstacle;
 #[cfg(test)]
 mod tests;
 
-pub use condition::{DiskCondition, GuestCondition, ImageStore, VmCondition, condition_of};
+pub use condition::{DiskCondition, GuestCondition, HostCondition, ImageStore, VmCondition, condition_of};
 
 use crate::domain::policy::WantedKind;
 use crate::domain::snapshot::Kind;

@@ -1,6 +1,7 @@
 //! One pool with all that is needed to work on it. Whoever works on a pool has one of these and nothing global.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::admission::Admission;
+use super::backlog::Backlog;
 use super::barrier::Barrier;
 use super::guards::{Allowances, Clocks, Promises};
 use super::wishes::Wishes;
@@ -52,6 +54,8 @@ pub struct Pace {
     pub grace: Duration,
     /// So often a removal is tried before what is left of it is listed as an orphan.
     pub removal_tries: u64,
+    /// Where so many layers wait to be coalesced, removals wait; nothing: they never do.
+    pub uncoalesced: Option<NonZeroU32>,
 }
 
 impl Default for Pace {
@@ -63,6 +67,7 @@ impl Default for Pace {
             longest_retry: Duration::from_secs(300),
             grace: Duration::from_secs(30),
             removal_tries: 20,
+            uncoalesced: NonZeroU32::new(500),
         }
     }
 }
@@ -107,6 +112,8 @@ pub struct Site {
     pub allowances: Allowances,
     /// What the server's clock and ours say.
     pub clocks: Clocks,
+    /// What waits to be coalesced.
+    pub backlog: Backlog,
     /// What is counted.
     pub metrics: Metrics,
     /// What was said of each policy's selection, so that it is said again only when it changes.

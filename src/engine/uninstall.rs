@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::admission::{Request, Turn};
+use super::backlog;
 use super::error::{Effect, Result, Setback};
 use super::guards::clocks;
 use super::site::Site;
@@ -71,6 +72,9 @@ pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queu
 pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
     if let Some(why) = clocks::doubt(worker, site).await? {
         return Ok(Removed::Waiting(clocks::cause(site, &why)));
+    }
+    if let Some(cause) = backlog::delays(site, removal).await? {
+        return Ok(Removed::Waiting(cause));
     }
     let begun = site.clock.elapsed();
     let removal = site.store.begin_removal(removal.id, site.now()).await?;

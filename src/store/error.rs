@@ -13,6 +13,11 @@ use super::sqlite::{self, Condition};
 /// The result of everything the store does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+fn remedy(path: &Path) -> String {
+    let who = if path.is_dir() { "o-w" } else { "go-w" };
+    format!("chmod {who} {}", path.display())
+}
+
 /// An operation on the history that was not done.
 ///
 /// Cheap to copy, because one failed commit answers everybody who was part of it.
@@ -44,6 +49,12 @@ pub enum Error {
     #[error("{} is not a xensnap history: name another file, or move this one away; it was not touched", path.display())]
     NotOurs {
         /// The file.
+        path: PathBuf,
+    },
+    /// Others may write it, and whoever writes it decides what is removed.
+    #[error("others may write {}, and whoever does decides what is removed: {}; it was not touched", path.display(), remedy(path))]
+    Exposed {
+        /// The file, or its folder.
         path: PathBuf,
     },
     /// Written by a newer program.

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,7 @@ impl Store {
     /// Each says what is wrong with the file and what to do.
     pub async fn open(path: impl AsRef<Path>, options: &Options, now: DateTime<Utc>) -> Result<Opened> {
         let path = resolve(path.as_ref())?;
+        look_at_rights(&path)?;
         if has_content(&path) {
             look_at_file(&path)?;
         }
@@ -288,6 +289,18 @@ fn make(path: &Path) -> Result<()> {
     let failed = |error| Error::file("create the history", path, error);
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
     lineage::sync_folder(path).map_err(failed)
+}
+
+/// Refuses a file that others may write, and a folder in which they may exchange it. What is not there is told by who opens it.
+fn look_at_rights(path: &Path) -> Result<()> {
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.mode());
+    if mode(path) & 0o022 != 0 {
+        return Err(Error::Exposed { path: path.to_owned() });
+    }
+    match path.parent().filter(|folder| mode(folder) & 0o1002 == 0o002) {
+        Some(folder) => Err(Error::Exposed { path: folder.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what does not even begin like a database, before SQLite sees it.

@@ -155,6 +155,7 @@ impl World {
     pub(crate) fn configured(&self, width: u16, words: &str) -> Command {
         let main = self.folder.path().join("xensnap.toml");
         std::fs::write(&main, MAIN).unwrap();
+        std::fs::set_permissions(&main, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let policies = self.folder.path().join("policies.d");
         std::fs::create_dir_all(&policies).unwrap();
         std::fs::write(policies.join("all.toml"), POLICIES).unwrap();

@@ -1,5 +1,6 @@
 //! The verb `check`, as a program.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use snapbox::cmd::Command;
@@ -10,11 +11,16 @@ use crate::support::{MAIN, POLICY};
 fn folder(main: &str, policies: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("policies.d")).unwrap();
-    std::fs::write(folder.path().join("xensnap.toml"), main).unwrap();
+    put(folder.path(), "xensnap.toml", main, 0o600);
     for (name, text) in policies {
         std::fs::write(folder.path().join("policies.d").join(name), text).unwrap();
     }
     folder
+}
+
+fn put(folder: &Path, name: &str, text: &str, mode: u32) {
+    std::fs::write(folder.join(name), text).unwrap();
+    std::fs::set_permissions(folder.join(name), PermissionsExt::from_mode(mode)).unwrap();
 }
 
 fn check(folder: &Path) -> Command {
@@ -120,10 +126,10 @@ fn what_is_no_plain_readable_file_is_skipped_or_told() {
 #[test]
 fn a_written_folder_must_be_there_and_the_default_one_may_be_missing() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("xensnap.toml"), format!("{MAIN}{POLICY}")).unwrap();
+    put(folder.path(), "xensnap.toml", &format!("{MAIN}{POLICY}"), 0o600);
     let text = check(folder.path()).assert().code(0).get_output().stdout.clone();
     assert!(String::from_utf8(text).unwrap().contains("there is no folder policies.d"));
-    std::fs::write(folder.path().join("xensnap.toml"), format!("policies = \"elsewhere\"\n{MAIN}")).unwrap();
+    put(folder.path(), "xensnap.toml", &format!("policies = \"elsewhere\"\n{MAIN}"), 0o600);
     let text = check(folder.path()).assert().code(78).get_output().stderr.clone();
     assert!(String::from_utf8(text).unwrap().contains("the folder elsewhere cannot be read"));
 }
@@ -152,4 +158,49 @@ fn the_control_socket_is_known_whatever_else_is_wrong() {
     assert_eq!(socket(), folder.path().join("my.sock"));
     std::fs::write(&main, "[daemon]\nsocket = \"my.sock\n").unwrap();
     assert_eq!(socket(), default, "it is no TOML");
+}
+
+#[test]
+fn a_password_that_everybody_may_read_is_refused() {
+    let folder = folder(MAIN, &[("a.toml", POLICY)]);
+    put(folder.path(), "xensnap.toml", MAIN, 0o644);
+    check(folder.path()).assert().code(78).stdout_eq(str![""]).stderr_eq(str![[r#"
+error: everybody on this machine may read the password in this file
+ --> xensnap.toml:5:8
+  |
+5 | name = "prod"
+  |        ^^^^^^
+  |
+  = help: chmod o-r xensnap.toml, or put the password into a file of its own (password_file)
+
+xensnap.toml: not usable, 1 error
+
+"#]]);
+}
+
+#[test]
+fn what_everybody_may_write_decides_nothing() {
+    let folder = folder(MAIN, &[("a.toml", POLICY)]);
+    put(folder.path(), "policies.d/a.toml", POLICY, 0o666);
+    check(folder.path()).assert().code(78).stderr_eq(str![[r#"
+error: everybody on this machine may write this file
+--> policies.d/a.toml
+ = help: whoever writes it decides what is removed: chmod o-w policies.d/a.toml
+
+xensnap.toml: not usable, 1 error
+
+"#]]);
+    put(folder.path(), "policies.d/a.toml", POLICY, 0o664);
+    std::fs::set_permissions(folder.path().join("policies.d"), PermissionsExt::from_mode(0o777)).unwrap();
+    check(folder.path()).assert().code(78).stderr_eq(str![[r#"
+error: everybody on this machine may write into the folder of this file
+--> policies.d/a.toml
+ = help: whoever writes it decides what is removed: chmod o-w policies.d
+
+xensnap.toml: not usable, 1 error
+
+"#]]);
+    // Nobody but a file's owner may change what is in there: /tmp.
+    std::fs::set_permissions(folder.path().join("policies.d"), PermissionsExt::from_mode(0o1777)).unwrap();
+    check(folder.path()).assert().code(0);
 }

@@ -101,6 +101,9 @@ order = "snapshot-first"
 weekly = 4
 
 [policy.guards]
+chain_refuse = 28
+chain_warn = 20
+coalesce = "wait"
 on_low_space = "skip"
 space_reserve = "10%"
 

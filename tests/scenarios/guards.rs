@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xensnap::domain::guard::{OnLowSpace, Reserve};
+use xensnap::domain::guard::{Coalesce, OnLowSpace, Reserve};
 use xensnap::domain::policy::Policy;
 use xensnap::simulator::generate::{Recipe, generate};
 use xensnap::simulator::storage::timings::Timings;
@@ -12,6 +12,7 @@ use xensnap::store::{EventFilter, EventKind, Job, JobState, Page, RunFilter};
 
 use super::crash::{policy_for, with_disks, world};
 use super::lab::{Lab, at};
+use super::person::Person;
 
 const START: &str = "2026-03-01T12:00:00Z";
 
@@ -163,5 +164,141 @@ async fn snapshots_of_one_run_count_together() {
     let low = jobs.iter().filter_map(|job| job.cause.as_ref()).filter(|cause| cause.code == "low-space").collect::<Vec<_>>();
     assert_eq!((lab.snapshots().len(), low.len()), (1, 1), "{jobs:?}");
     assert!(low[0].text.contains("promised"), "{}", low[0].text);
+    lab.stop().await;
+}
+
+/// A lab with one VM whose only disk is on storage that shows its chains, and its policy, which keeps `last` snapshots.
+async fn chain_lab(last: u32, change: impl FnOnce(&mut Policy, &mut World)) -> (Lab, String) {
+    let mut world = world(Timings::instant());
+    let vms = with_disks(&world, 1, 1);
+    let mut policy = policy_for("hourly", "0 * * * *", &vms, last);
+    change(&mut policy, &mut world);
+    let lab = Lab::with(START, world, vec![policy]).await;
+    (lab, vms[0].clone())
+}
+
+/// The unguarded program goes on until the server refuses with SR_BACKEND_FAILURE_109, and nobody else can take one then.
+#[tokio::test]
+async fn before_the_server_would_refuse_nothing_is_added_to_a_chain_and_its_parts_are_told() {
+    let (mut lab, vm) = chain_lab(60, |_, _| {}).await;
+    lab.start().await;
+    lab.until("2026-03-02T18:30:00Z").await;
+    assert_eq!(lab.held()[&vm].len(), 27, "27 frozen layers and the disk's own are 28");
+    let failed = jobs(&lab).await.into_iter().filter(|job| job.state == JobState::Failed).collect::<Vec<_>>();
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    let cause = failed[0].cause.clone().unwrap();
+    assert_eq!(cause.code, "long-chain");
+    assert!(cause.text.contains("28 layers") && cause.text.contains("27 under snapshots of xensnap"), "{}", cause.text);
+    assert!(cause.text.ends_with("keep fewer snapshots"), "{}", cause.text);
+    let warned = told(&lab, EventKind::LongChain).await;
+    assert_eq!(warned.len(), 8, "at 20 layers and from there on: {warned:?}");
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_chain_that_the_storage_will_shorten_is_waited_for_in_the_window() {
+    let (mut lab, vm) = chain_lab(1, |policy, world| {
+        (policy.guards.chain_warn, policy.guards.chain_refuse) = (3, 5);
+        world.storage.collector.off = true;
+    })
+    .await;
+    lab.start().await;
+    lab.until("2026-03-01T17:10:00Z").await;
+    assert_eq!(lab.held()[&vm], ["03-01 16:00"], "four were taken, and three removed of which the layers are left");
+    let waiting = jobs(&lab).await.into_iter().find(|job| job.state == JobState::Queued).unwrap();
+    let cause = waiting.cause.unwrap();
+    assert_eq!(cause.code, "long-chain");
+    assert!(cause.text.contains("3 waiting to be coalesced"), "{}", cause.text);
+    let sr = lab.step(|world| {
+        world.storage.collector.off = false;
+        srs_of(world, &vm)[0].clone()
+    });
+    let person = Person::new(&lab);
+    person.does(xensnap::xenapi::calls::sr::scan(&xensnap::xenapi::types::Ref::new(&sr))).await;
+    person.leaves().await;
+    lab.until("2026-03-01T17:50:00Z").await;
+    assert_eq!(lab.held()[&vm], ["03-01 17:00"]);
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_chain_is_not_waited_for_where_the_policy_or_the_storage_does_not_want_it() {
+    for off in [false, true] {
+        let (mut lab, vm) = chain_lab(1, |policy, world| {
+            (policy.guards.chain_warn, policy.guards.chain_refuse) = (3, 4);
+            world.storage.collector.off = true;
+            if off {
+                for sr in world.database.refs("SR") {
+                    world.database.set("SR", &sr, "other_config", Value::pairs([("gc", "false")])).unwrap();
+                }
+            } else {
+                policy.guards.coalesce = Coalesce::Refuse;
+            }
+        })
+        .await;
+        lab.start().await;
+        lab.until("2026-03-01T16:10:00Z").await;
+        assert_eq!(lab.held()[&vm], ["03-01 15:00"]);
+        let failed = jobs(&lab).await.into_iter().find(|job| job.state == JobState::Failed).unwrap();
+        let text = failed.cause.unwrap().text;
+        assert_eq!(text.contains("switched off"), off, "{text}");
+        lab.stop().await;
+    }
+}
+
+/// Three VMs lose a snapshot each hour. Where three layers wait already, the fourth removal would free nothing.
+#[tokio::test]
+async fn removals_wait_until_the_storage_has_coalesced_what_earlier_ones_left() {
+    let mut world = world(Timings::instant());
+    let vms = with_disks(&world, 1, 1);
+    world.storage.collector.off = true;
+    let policy = policy_for("hourly", "0 * * * *", &vms, 1);
+    let mut lab = Lab::with(START, world, vec![policy]).await;
+    lab.pace.uncoalesced = std::num::NonZeroU32::new(3);
+    lab.start().await;
+    lab.until("2026-03-01T20:30:00Z").await;
+    assert_eq!(lab.held()[&vms[0]].len(), 5, "three were removed, those that followed wait: {:?}", lab.held());
+    let waits = told(&lab, EventKind::RemovalsWait).await;
+    assert_eq!(waits.len(), 1, "said once: {waits:?}");
+    let sr = lab.step(|world| {
+        world.storage.collector.off = false;
+        srs_of(world, &vms[0])[0].clone()
+    });
+    let person = Person::new(&lab);
+    person.does(xensnap::xenapi::calls::sr::scan(&xensnap::xenapi::types::Ref::new(&sr))).await;
+    person.leaves().await;
+    lab.until("2026-03-01T22:50:00Z").await;
+    assert_eq!(lab.held()[&vms[0]], ["03-01 22:00"]);
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn another_tool_on_the_same_vms_is_told_once_in_whichever_life() {
+    let mut lab = Lab::new(3, vec![super::lab::policy("hourly", "0 * * * *", "*", 2)]).await;
+    let person = Person::new(&lab);
+    let vm = lab.step(|world| {
+        let name = |vm: &Ref| world.database.text("VM", vm, "name_label");
+        world
+            .database
+            .refs("VM")
+            .into_iter()
+            .find(|vm| {
+                !name(vm).is_empty()
+                    && !world.database.bool("VM", vm, "is_a_template")
+                    && !world.database.bool("VM", vm, "is_control_domain")
+            })
+            .unwrap()
+    });
+    person.snapshots(&vm, "[XO Backup nightly] 20260301T110000Z").await;
+    person.leaves().await;
+    for until in ["2026-03-01T20:30:00Z", "2026-03-02T08:30:00Z"] {
+        lab.start().await;
+        lab.until(until).await;
+        lab.stop().await;
+    }
+    lab.start().await;
+    let told = told(&lab, EventKind::OtherTool).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("Xen Orchestra takes snapshots of VMs that policies cover ("), "{told:?}");
     lab.stop().await;
 }

@@ -430,3 +430,31 @@ async fn a_history_that_was_restored_from_an_older_copy_repeats_nothing_and_remo
     lab.stop().await;
     assert_eq!(assert_destroyed_only_its_own(&lab, &originator("lab")), (24, 18));
 }
+
+/// What a power failure leaves: the file, and a log of which the end was not on disk yet. The pool has everything.
+#[tokio::test]
+async fn a_power_failure_that_took_the_end_of_the_log_costs_no_snapshot_and_doubles_none() {
+    for kept in [1.0, 0.97, 0.6, 0.3, 0.0] {
+        let mut lab = after_three_nights().await;
+        let names = [HISTORY.to_owned(), format!("{HISTORY}-wal"), format!("{HISTORY}.generation")];
+        lab.until("2026-03-06T02:10:00Z").await;
+        let read = |name: &String| std::fs::read(lab.folder.path().join(name)).unwrap();
+        let files: Vec<Vec<u8>> = names.iter().map(read).collect();
+        lab.stop().await;
+        for (name, mut bytes) in names.iter().zip(files) {
+            if name.ends_with("-wal") {
+                assert!(bytes.len() > 100_000, "the night is in the log");
+                bytes.truncate((bytes.len() as f64 * kept) as usize);
+            }
+            std::fs::write(lab.folder.path().join(name), bytes).unwrap();
+        }
+        lab.start().await;
+        lab.until("2026-03-06T12:00:00Z").await;
+        assert_nothing_doubled(&lab);
+        assert_eq!(due_by_vm(&lab), promised(&lab.vms(), &["03-05", "03-06"]), "{kept} of the log");
+        lab.until("2026-03-08T12:00:00Z").await;
+        assert_eq!(due_by_vm(&lab), promised(&lab.vms(), &["03-07", "03-08"]), "{kept} of the log");
+        lab.stop().await;
+        assert_eq!(assert_destroyed_only_its_own(&lab, &originator("lab")), (21, 15), "{kept} of the log");
+    }
+}

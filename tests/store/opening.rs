@@ -97,6 +97,24 @@ async fn a_file_that_is_no_database_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_history_that_others_may_write_or_exchange_is_refused_and_says_what_to_do() {
+    let (folder, path) = folder();
+    drop(open(&path).await);
+    let set = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o620, 0o602] {
+        set(&path, mode);
+        let error = refused(&path).await.to_string();
+        assert!(error.contains("chmod go-w") && error.contains("not touched"), "{error}");
+    }
+    set(&path, 0o640);
+    set(folder.path(), 0o777);
+    let error = refused(&path).await.to_string();
+    assert!(error.contains(&format!("chmod o-w {}", folder.path().display())), "{error}");
+    set(folder.path(), 0o1777);
+    drop(open(&path).await);
+}
+
+#[tokio::test]
 async fn garbage_behind_a_good_beginning_is_left_alone() {
     let (folder, path) = folder();
     let mut bytes = b"SQLite format 3\0".to_vec();

@@ -214,6 +214,11 @@ impl Drop for Service {
 }
 
 impl Service {
+    /// Whom the kernel names as the owner of what is shown of its memory: root, where nobody else may look into it.
+    pub fn memory_is_shown_to(&self) -> u32 {
+        std::fs::metadata(format!("/proc/{}/environ", self.child.id())).unwrap().uid()
+    }
+
     /// What it wrote to standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()

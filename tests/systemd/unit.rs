@@ -50,6 +50,12 @@ impl Unit {
         self.all(key).last().copied().unwrap_or_else(|| panic!("the unit says nothing of {key}"))
     }
 
+    /// The last value of a key of `[Unit]`.
+    pub fn of_unit(&self, key: &str) -> &str {
+        let of_key = self.0.iter().rfind(|(section, name, _)| section == "Unit" && name == key);
+        of_key.map_or_else(|| panic!("the unit says nothing of {key}"), |(.., value)| value.as_str())
+    }
+
     /// A length of time.
     pub fn duration(&self, key: &str) -> Duration {
         let value = self.last(key);

@@ -2,6 +2,7 @@
 //! `config/` as its policies.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -70,7 +71,10 @@ pub(super) fn configuration(stage: &Stage, now: DateTime<Utc>) -> anyhow::Result
 pub(super) fn write_down(stage: &Stage, folder: &std::path::Path) -> anyhow::Result<()> {
     let policies = folder.join("policies.d");
     std::fs::create_dir_all(&policies).with_context(|| format!("cannot make {}", policies.display()))?;
-    std::fs::write(folder.join("xensnap.toml"), &stage.text).with_context(|| format!("cannot write to {}", folder.display()))?;
+    let written = std::fs::write(folder.join("xensnap.toml"), &stage.text);
+    // There is a password in it.
+    let private = || std::fs::set_permissions(folder.join("xensnap.toml"), std::fs::Permissions::from_mode(0o600));
+    written.and_then(|()| private()).with_context(|| format!("cannot write to {}", folder.display()))?;
     for (name, text) in POLICIES {
         std::fs::write(policies.join(name), text).with_context(|| format!("cannot write to {}", policies.display()))?;
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 pub(super) use channel::{DEAD_MAN_KEYS, MAIL_KEYS, WEBHOOK_KEYS};
 pub use channel::{DeadManConfig, MailConfig, MailTls, PoolMessagesConfig, WebhookConfig};
 
+use super::across;
 use super::fields::Fields;
 use super::findings::Findings;
 use super::settings::blocks;
@@ -78,9 +79,9 @@ pub(super) fn alarms(fields: &mut Fields<'_>, base: &Path, findings: &mut Findin
     alarms.give_up = length(&mut fields, "give_up", (HOUR, 30 * DAY), findings).unwrap_or(alarms.give_up);
     alarms.remind = remind(&mut fields, alarms.remind, findings);
     alarms.digest = digest(&mut fields, alarms.digest, findings);
-    let mail = blocks(&mut fields, "mail", findings);
+    let (mail, webhooks) = (blocks(&mut fields, "mail", findings), blocks(&mut fields, "webhook", findings));
+    across::channels(mail.iter().chain(&webhooks).copied(), findings);
     alarms.mail = mail.into_iter().filter_map(|table| channel::mail(table, base, findings)).collect();
-    let webhooks = blocks(&mut fields, "webhook", findings);
     alarms.webhook = webhooks.into_iter().filter_map(|table| channel::webhook(table, base, findings)).collect();
     alarms.pool_messages = channel::pool_messages(&mut fields, findings);
     alarms.dead_man = channel::dead_man(&mut fields, base, findings);

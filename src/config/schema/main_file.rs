@@ -78,6 +78,12 @@ static LIMITS: Block = block(
         ),
         may("per_host", Shape::Number(1, 1000), "16", "Jobs of VMs on one host."),
         may("per_pool", Shape::Number(1, 1000), "32", "Jobs in one pool."),
+        may(
+            "uncoalesced",
+            Shape::Number(1, 1_000_000),
+            "500",
+            "Where so many layers on one SR wait to be coalesced, removals there wait: more of them would free nothing before.",
+        ),
     ]],
 );
 

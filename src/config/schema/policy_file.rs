@@ -239,13 +239,31 @@ static GUARDS: Block = block(
     "policy.guards",
     "What is looked at before a snapshot is begun or removed, by what the pool shows: nothing is tried to see what comes of it.",
     &[&[
-        may("space_reserve", Shape::Text, "\"10%\"", "What stays free on each SR: a share (\"10%\"), or bytes (\"50GiB\")."),
+        may("space_reserve", Shape::Text, "\"5%\"", "What stays free on each SR: a share (\"10%\"), or bytes (\"50GiB\")."),
         may(
             "on_low_space",
             Shape::Choice(&["skip", "prune-first", "go-ahead"]),
             "\"skip\"",
             "Where a snapshot would go into the reserve: the VM's job fails with the reason; or what retention gives up is removed before, \
              and the job waits in its window for the space; or it is taken all the same, and the history says so.",
+        ),
+        may(
+            "chain_warn",
+            Shape::Number(2, 29),
+            "20",
+            "From so many layers of a disk's chain on the history says so; the snapshot is taken.",
+        ),
+        may(
+            "chain_refuse",
+            Shape::Number(2, 29),
+            "28",
+            "From so many layers on the VM gets no snapshot: the server itself refuses at 30, and other tools want to take some too.",
+        ),
+        may(
+            "coalesce",
+            Shape::Choice(&["wait", "refuse"]),
+            "\"wait\"",
+            "Where the storage alone would make the chain short enough, the job waits for that in its window; or it fails at once.",
         ),
         may(
             "max_removals_per_vm",

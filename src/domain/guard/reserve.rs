@@ -33,7 +33,7 @@ impl Reserve {
 
 impl Default for Reserve {
     fn default() -> Self {
-        Self::Percent(10)
+        Self::Percent(5)
     }
 }
 

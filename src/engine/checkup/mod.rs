@@ -99,6 +99,12 @@ pub fn examine(pool: &Pool<'_>) -> Checked {
     Checked { findings, filling: filling::of(pool, &creators) }
 }
 
+/// Tools that protect VMs which a policy covers too, by name, with the labels of those VMs. Needs the classes VM, VBD, VDI, SR, host
+/// and VM_appliance only.
+pub fn other_tools(pool: &Pool<'_>) -> std::collections::BTreeMap<String, Vec<String>> {
+    overlap::at_work(pool, &covered(pool), &Creators::of(pool))
+}
+
 fn covered<'a>(pool: &Pool<'a>) -> Vec<Covered<'a>> {
     let policies = pool.policies.unwrap_or_default();
     let views = view::vms(pool.tables, pool.pool);

@@ -26,6 +26,21 @@ pub(super) fn judge(pool: &Pool<'_>, vms: &[Covered<'_>], creators: &Creators<'_
     findings
 }
 
+/// Tools that have taken snapshots lately of VMs for which a policy fires too, with those VMs.
+pub(super) fn at_work(pool: &Pool<'_>, vms: &[Covered<'_>], creators: &Creators<'_>) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for vm in vms.iter().filter(|vm| vm.policies.iter().any(|policy| !policy.observe)) {
+        let recent = creators.of_vm(vm.reference).filter(|made| made.by.is_another_tool());
+        for (by, (_, at)) in newest(recent.filter_map(|made| Some((&made.by, made.at?)))) {
+            if pool.now - at <= AT_WORK {
+                found.entry(by.to_string()).or_default().push(vm.label.clone());
+            }
+        }
+    }
+    found.values_mut().for_each(|vms| vms.sort_unstable());
+    found
+}
+
 /// Other tools that protect a VM which a policy covers.
 fn twice(pool: &Pool<'_>, vm: &Covered<'_>, creators: &Creators<'_>) -> Option<Finding> {
     let firing = names(vm.policies.iter().filter(|policy| !policy.observe).map(|policy| policy.name.as_str()));

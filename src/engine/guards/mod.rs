@@ -1,6 +1,6 @@
-//! What is looked at before a job begins, by what the inventory shows: whether its snapshot would fill a storage repository; and before
-//! something is removed: whether the time can be relied upon, and whether so much should go. The rule: nothing is tried to see what
-//! comes of it, and every no names its figures and what to do.
+//! What is looked at before a job begins, by what the inventory shows: whether its snapshot would fill a storage repository, and whether
+//! a disk's chain has become too long for another one; and before something is removed: whether the time can be relied upon, and whether
+//! so much should go. The rule: nothing is tried to see what comes of it, and every no names its figures and what to do.
 //!
 //! The inventory's figures of a repository are those of its last scan or of the last operation on it. The server scans by itself
 //! only some repositories, so the figures of thin storage may be hours old: the reserve is there for that too.
@@ -19,16 +19,18 @@ mod promises;
 
 use uuid::Uuid;
 
+use super::chains;
 use super::kind::{Choice, VmCondition, choose, condition_of};
 use super::site::Site;
 use super::view;
+use crate::domain::guard::chain::{Chained, Hanging, TooLong, chained};
 use crate::domain::guard::space::{Shortage, shortage};
 use crate::domain::guard::{Guards, OnLowSpace};
 use crate::domain::policy::Policy;
 use crate::domain::snapshot::Kind;
 use crate::store::Cause;
 use crate::xenapi::inventory::Tables;
-use crate::xenapi::records::{Vdi, Vm};
+use crate::xenapi::records::{Sr, Vdi, Vm};
 use crate::xenapi::types::Ref;
 
 pub use allowances::Allowances;
@@ -58,6 +60,32 @@ pub fn space(promises: &Promises, holder: Holder, planned: &Planned<'_>, guards:
     })
 }
 
+/// What is done about the chains of the disks that would be snapshotted.
+pub fn chains(site: &Site, planned: &Planned<'_>, guards: &Guards) -> Chained {
+    let tables = planned.tables;
+    let mut disks = tables.disks_of(planned.vm);
+    disks.retain(|disk| !planned.left_out.contains(&disk.vdi_ref));
+    let uuids: Vec<Uuid> = disks.iter().map(|disk| disk.vdi.uuid.get()).collect();
+    let found =
+        chains::of_disks(tables, (Some(&site.installation), site.uuid), &uuids, guards.chain_warn.min(guards.chain_refuse));
+    let hanging = disks.iter().zip(found).map(|(disk, chain)| {
+        let sr = tables.get::<Sr>(&disk.vdi.sr);
+        Hanging {
+            disk: &disk.vdi.name_label,
+            position: &disk.vbd.userdevice,
+            sr: sr.map_or("", |sr| &*sr.name_label),
+            coalesces: sr.is_none_or(|sr| !sr.garbage_collection_is_off()),
+            chain,
+        }
+    });
+    chained(guards, hanging)
+}
+
+/// A chain that is too long as the cause of a job's end or delay, or as what is to be said of it.
+pub fn long_chain(found: &TooLong) -> Cause {
+    Cause::new("long-chain", format!("{found}; {}", found.remedy()))
+}
+
 /// A shortage as the cause of a job's end or delay.
 pub fn low_space(shortage: &Shortage) -> Cause {
     Cause::new(
@@ -81,6 +109,12 @@ pub fn outlook(site: &Site, policy: &Policy, vm: Uuid, promises: &Promises) -> V
     };
     let planned = Planned { tables: &tables, vm: &vm_ref, condition: &condition, left_out: &left_out, kind };
     let mut lines: Vec<String> = note.into_iter().map(|note| format!("would take {note}")).collect();
+    match chains(site, &planned, &policy.guards) {
+        Chained::Fine => {}
+        Chained::Long(found) => lines.push(format!("would be taken, but {found}")),
+        Chained::Wait(found) => lines.push(format!("would wait for the storage: {found}")),
+        Chained::Refuse(found) => lines.push(format!("would fail: {found}; {}", found.remedy())),
+    }
     let done = match policy.guards.on_low_space {
         OnLowSpace::Skip => "would fail",
         OnLowSpace::PruneFirst => "would remove first, and wait for the space",

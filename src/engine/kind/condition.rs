@@ -7,7 +7,7 @@ use crate::domain::id::SrUuid;
 use crate::domain::selection::Role;
 use crate::xenapi::inventory::{Disk, Tables};
 use crate::xenapi::records::{
-    GuestFeature, Host, HostMetrics, OnBoot, Pbd, Pool, PowerState, Sm, Sr, Vdi, Vm, VmGuestMetrics, VmOperation,
+    GuestFeature, Host, HostMetrics, HostOperation, OnBoot, Pbd, Pool, PowerState, Sm, Sr, Vdi, Vm, VmGuestMetrics, VmOperation,
 };
 use crate::xenapi::types::{EnumSet, Ref, StringMap};
 
@@ -51,6 +51,21 @@ pub struct VmCondition<'a> {
     pub memory_withheld: bool,
     /// A rolling upgrade of the pool is under way.
     pub being_upgraded: bool,
+    /// The host on which it runs.
+    pub host: Option<HostCondition<'a>>,
+    /// The name of its vApp, if that is being started or stopped.
+    pub vapp_at_work: Option<&'a str>,
+}
+
+/// What matters of the host on which a VM runs.
+#[derive(Debug, Clone)]
+pub struct HostCondition<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// VMs may be started on it.
+    pub enabled: bool,
+    /// What is being done to it.
+    pub operations: Vec<HostOperation>,
 }
 
 /// What a guest's tools report.
@@ -114,7 +129,7 @@ impl VmCondition<'_> {
 }
 
 /// Reads the facts about a VM off one consistent state; nothing for a VM that is not there. Needs the classes pool, host, host_metrics,
-/// VM, VM_guest_metrics, VBD, VDI, SR, PBD and SM.
+/// VM, VM_guest_metrics, VM_appliance, VBD, VDI, SR, PBD and SM.
 pub fn condition_of<'a>(tables: &'a Tables, vm: &Ref<Vm>) -> Option<VmCondition<'a>> {
     let record = tables.get(vm)?;
     let reach = Reach { tables };
@@ -138,7 +153,19 @@ pub fn condition_of<'a>(tables: &'a Tables, vm: &Ref<Vm>) -> Option<VmCondition<
         quiesce_withheld: withheld("vss", pool, master),
         memory_withheld: withheld("checkpoint", pool, master),
         being_upgraded: pool.is_some_and(Pool::is_being_upgraded),
+        host: tables.get(&*record.resident_on).map(|host| HostCondition {
+            name: &host.name_label,
+            enabled: host.enabled,
+            operations: host.current_operations.iter().map(|(_, operation)| operation.clone()).collect(),
+        }),
+        vapp_at_work: vapp_at_work(tables, record),
     })
+}
+
+/// Its VMs are started and stopped one after another: one that is not being worked on yet may be next.
+fn vapp_at_work<'a>(tables: &'a Tables, vm: &Vm) -> Option<&'a str> {
+    let vapp = tables.get(&*vm.appliance).filter(|vapp| !vapp.current_operations.is_empty())?;
+    Some(&vapp.name_label)
 }
 
 fn role(vm: &Vm) -> Role {

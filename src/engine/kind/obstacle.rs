@@ -4,7 +4,7 @@
 use super::condition::{DiskCondition, VmCondition};
 use crate::domain::selection::Role;
 use crate::domain::snapshot::Kind;
-use crate::xenapi::records::{GuestFeature, PowerState, VmOperation};
+use crate::xenapi::records::{GuestFeature, HostOperation, PowerState, VmOperation};
 
 /// Room for a memory image besides the memory itself: for each disk.
 const PER_DISK: i64 = 4 << 20;
@@ -21,6 +21,10 @@ const MOMENTARY: [VmOperation; 9] = [
     VmOperation::SendTrigger,
     VmOperation::MetadataExport,
 ];
+
+/// After these a host has no VMs any more.
+const LEAVING: [HostOperation; 4] =
+    [HostOperation::Evacuate, HostOperation::Shutdown, HostOperation::Reboot, HostOperation::ApplyUpdates];
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,19 @@ fn to_any(vm: &VmCondition<'_>) -> Option<Obstacle> {
             "the VM has USB devices passed through: detach them (xe vusb-destroy), or exclude the VM",
         );
     }
-    busy(vm).or_else(|| to_disks(vm))
+    busy(vm).or_else(|| elsewhere(vm)).or_else(|| to_disks(vm))
+}
+
+/// The server would take the snapshot, and whoever moves, starts or stops the VM next would find it locked.
+fn elsewhere(vm: &VmCondition<'_>) -> Option<Obstacle> {
+    if let Some(vapp) = vm.vapp_at_work {
+        let text = format!("the vApp {vapp:?} is being started or stopped: it is tried again when that is over");
+        return passing("OTHER_OPERATION_IN_PROGRESS", text);
+    }
+    let host = vm.host.as_ref()?;
+    let named = host.operations.iter().filter(|operation| LEAVING.contains(operation)).map(HostOperation::as_str).next()?;
+    let text = format!("the VM's host {:?} is on its way out ({named}): it is tried again when the VM is elsewhere", host.name);
+    passing("OTHER_OPERATION_IN_PROGRESS", text)
 }
 
 fn busy(vm: &VmCondition<'_>) -> Option<Obstacle> {
@@ -256,9 +272,20 @@ fn to_shutdown(vm: &VmCondition<'_>) -> Option<Obstacle> {
         PowerState::Running => blocked(vm, &VmOperation::CleanShutdown)
             // A VM that could not be started again is not shut down.
             .or_else(|| blocked(vm, &VmOperation::Start))
+            .or_else(|| to_starting(vm))
             .or_else(|| to_asking(vm)),
         _ => wrong_power(vm, "an offline snapshot needs a running or a halted VM; resume or unpause it, or take kind = \"disk\""),
     }
+}
+
+/// A host in maintenance starts nothing, and whether another one would is known only afterwards.
+fn to_starting(vm: &VmCondition<'_>) -> Option<Obstacle> {
+    let host = vm.host.as_ref().filter(|host| !host.enabled)?;
+    let text = format!(
+        "the VM's host {:?} is disabled, so the VM could not be started there again: enable the host, or migrate the VM",
+        host.name
+    );
+    passing("HOST_DISABLED", text)
 }
 
 /// Whether the guest would hear a request to shut down.

@@ -5,7 +5,7 @@ use crate::domain::policy::Fallback;
 use crate::domain::selection::Role;
 use crate::domain::span::Exact;
 use crate::xenapi::records::GuestFeature::{Poweroff, Quiesce, Shutdown, Snapshot, Suspend};
-use crate::xenapi::records::{GuestFeature, PowerState, VmOperation};
+use crate::xenapi::records::{GuestFeature, HostOperation, PowerState, VmOperation};
 use crate::xenapi::types::Ref;
 
 type Vm = VmCondition<'static>;
@@ -40,6 +40,8 @@ fn able() -> Vm {
         quiesce_withheld: false,
         memory_withheld: false,
         being_upgraded: false,
+        host: Some(HostCondition { name: "xen-1", enabled: true, operations: Vec::new() }),
+        vapp_at_work: None,
     }
 }
 
@@ -85,6 +87,10 @@ fn features(features: &[GuestFeature]) -> Vm {
     but(|vm| vm.guest = Some(guest(features)))
 }
 
+fn on_a_host(enabled: bool, operation: HostOperation) -> Vm {
+    but(|vm| vm.host = Some(HostCondition { name: "xen-1", enabled, operations: vec![operation] }))
+}
+
 fn second_disk(change: impl FnOnce(&mut DiskCondition<'static>)) -> Vm {
     but(|vm| change(&mut vm.disks[1]))
 }
@@ -119,6 +125,10 @@ fn a_vm_in_good_order_gets_what_is_asked_for(#[case] wanted: WantedKind) {
 #[case::disk_with_a_shared_disk_left_out(DISK, second_disk(|disk| (disk.sharable, disk.excluded) = (true, true)))]
 #[case::disk_with_a_raw_disk_left_out(DISK, second_disk(|disk| (disk.raw, disk.excluded) = (true, true)))]
 #[case::disk_with_a_disk_of_a_poor_driver_left_out(DISK, second_disk(|disk| (disk.driver_snapshots, disk.excluded) = (false, true)))]
+#[case::disk_on_a_disabled_host(DISK, on_a_host(false, HostOperation::Provision))]
+#[case::disk_on_a_host_that_starts_another(DISK, on_a_host(true, HostOperation::VmStart))]
+#[case::disk_on_no_host(DISK, but(|vm| vm.host = None))]
+#[case::offline_on_an_enabled_host(OFFLINE, on_a_host(true, HostOperation::VmMigrate))]
 #[case::quiesced_without_suspending(QUIESCED, features(&[Snapshot, Quiesce]))]
 #[case::memory_of_a_suspended_vm(MEMORY, power(PowerState::Suspended))]
 #[case::memory_of_a_suspended_vm_without_tools(MEMORY, but(|vm| (vm.power, vm.guest) = (PowerState::Suspended, None)))]
@@ -173,6 +183,13 @@ fn what_forbids_every_kind_stays_so_and_has_no_fallback(#[case] vm: Vm, #[case] 
 #[case::start(busy(VmOperation::Start), "OTHER_OPERATION_IN_PROGRESS", "(start)")]
 #[case::something_new(busy("teleport".into()), "OTHER_OPERATION_IN_PROGRESS", "(teleport)")]
 #[case::upgrade(but(|vm| vm.being_upgraded = true), "NOT_SUPPORTED_DURING_UPGRADE", "upgraded")]
+#[case::evacuation(
+    on_a_host(true, HostOperation::Evacuate),
+    "OTHER_OPERATION_IN_PROGRESS",
+    "\"xen-1\" is on its way out (evacuate)"
+)]
+#[case::reboot(on_a_host(false, HostOperation::Reboot), "OTHER_OPERATION_IN_PROGRESS", "(reboot)")]
+#[case::vapp(but(|vm| vm.vapp_at_work = Some("shop")), "OTHER_OPERATION_IN_PROGRESS", "the vApp \"shop\"")]
 #[case::unplugged(second_disk(|disk| disk.plugged = false), "NO_HOSTS_AVAILABLE", "SR \"fast\"")]
 #[case::unreachable(but(|vm| vm.reachable = false), "NO_HOSTS_AVAILABLE", "eject")]
 fn what_may_pass_is_tried_again_for_every_kind(#[case] vm: Vm, #[case] code: &str, #[case] says: &str) {
@@ -225,6 +242,12 @@ fn what_forbids_one_kind_fails_or_falls_back_to_the_disks(
     assert_cannot(&choose(&wanted, &vm), code, says, false);
     assert_cannot(&choose(&wanted, &vm), code, "fallback = \"disk\"", false);
     assert_falls_back(wanted, &vm, says);
+}
+
+#[test]
+fn a_vm_that_could_not_be_started_again_where_it_is_is_not_shut_down_yet() {
+    let vm = on_a_host(false, HostOperation::Provision);
+    assert_cannot(&choose(&OFFLINE, &vm), "HOST_DISABLED", "enable the host", true);
 }
 
 #[test]
