@@ -17,6 +17,7 @@ mod history;
 mod lookup;
 mod man;
 mod next;
+mod orphans;
 mod out;
 mod pause;
 mod pin;
@@ -82,6 +83,8 @@ enum Verb {
     Man(man::Args),
     /// Show when each policy fires next
     Next(next::Args),
+    /// Show what is left that nobody works on, and what to do about it
+    Orphans(orphans::Args),
     /// Begin nothing about a part of the world for a while
     Pause(pause::PauseArgs),
     /// Keep a snapshot until a date, whatever retention says
@@ -154,6 +157,7 @@ fn run(verb: Verb, build: Build) -> anyhow::Result<ExitCode> {
         Verb::History(args) => runtime.block_on(history::run(args)),
         Verb::Man(args) => man::run(&args, Cli::command()),
         Verb::Next(args) => runtime.block_on(next::run(args)),
+        Verb::Orphans(args) => runtime.block_on(orphans::run(args)),
         Verb::Pause(args) => runtime.block_on(pause::pause(args)),
         Verb::Pin(args) => runtime.block_on(pin::pin(args)),
         Verb::Policy(args) => policy::run(args),

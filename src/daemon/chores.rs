@@ -17,7 +17,7 @@ use crate::engine::guards::clocks;
 use crate::engine::site::SharedSite;
 use crate::engine::uninstall::Queue;
 use crate::engine::worker::Worker;
-use crate::engine::{aftermath, late, offline, pins, prune, uninstall, view};
+use crate::engine::{aftermath, late, offline, orphans, pins, prune, uninstall, view};
 use crate::store::{Cause, EventKind, JobState, Keep, NewEvent, Removal, Run, Snapshot, Store};
 
 /// Does everything that is due.
@@ -131,10 +131,12 @@ async fn bring_back_one(worker: &mut Worker, site: &SharedSite, note: &str, valu
     let Some(vm) = note.rsplit('/').next().and_then(|vm| vm.parse::<Uuid>().ok()) else {
         return Ok(site.store.drop_note(note).await?);
     };
-    if is_in_work(site, value, vm).await? {
+    if orphans::is_in_work(site, value, vm).await? {
         return Ok(());
     }
     let Some(reference) = view::vm_of(&site.inventory.read(), vm) else { return Ok(site.store.drop_note(note).await?) };
+    // Whoever has it brings it back.
+    let Some(_turn) = site.alone.if_free(vm) else { return Ok(()) };
     match offline::bring_back(worker, &site.pool, &site.inventory, &reference).await {
         Ok(()) if is_watched(value, site.now()) => {}
         Ok(()) | Err(offline::OfflineError::Gone) => site.store.drop_note(note).await?,
@@ -146,14 +148,6 @@ async fn bring_back_one(worker: &mut Worker, site: &SharedSite, note: &str, valu
         }
     }
     Ok(())
-}
-
-/// Whether the snapshot for which a VM was shut down may be in work.
-async fn is_in_work(site: &SharedSite, note: &Value, vm: Uuid) -> Result<bool> {
-    let Some(run) = note.get("run").and_then(Value::as_str).and_then(|run| run.parse().ok()) else { return Ok(false) };
-    let Some(run) = site.store.run_by_uuid(run).await? else { return Ok(false) };
-    let jobs = site.store.jobs_of(run.id).await?;
-    Ok(jobs.iter().any(|job| job.vm_uuid == vm && matches!(job.state, JobState::Intent | JobState::Calling)))
 }
 
 /// True while a guest that was asked to shut down and did not may still do so.

@@ -21,6 +21,7 @@ use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
 use crate::engine::guards::{Allowances, Clocks, Promises};
+use crate::engine::orphans;
 use crate::engine::others;
 use crate::engine::reconcile::{self, Doubt, Findings};
 use crate::engine::site::{CLASSES, SharedSite, Site, start_of};
@@ -56,6 +57,8 @@ pub(super) struct Keeper {
     wishes: Arc<Wishes>,
     reaches: Reaches,
     metrics: Metrics,
+    /// Whether it also puts right what is left; a service that only answers a verb does not.
+    tends: bool,
 }
 
 enum News {
@@ -80,6 +83,7 @@ impl Keeper {
             wishes: Arc::clone(&daemon.wishes),
             reaches: daemon.desk.reaches.clone(),
             metrics: daemon.metrics.clone(),
+            tends: daemon.timekeeping,
         }
     }
 
@@ -176,10 +180,12 @@ impl Keeper {
             compared: watch::Sender::new(None),
             wishes: Arc::clone(&self.wishes),
             metrics: self.metrics.clone(),
+            left: watch::Sender::new(Vec::new()),
             said: std::sync::Mutex::default(),
             promises: Promises::default(),
             allowances: Allowances::default(),
             clocks: Clocks::default(),
+            alone: crate::engine::alone::Alone::default(),
             backlog: crate::engine::backlog::Backlog::default(),
         }
     }
@@ -286,8 +292,13 @@ impl Keeper {
         let mut shown = site.inventory.status();
         let mut stale = None;
         let mut compared = self.clock.elapsed();
+        let mut tidied = None;
         let mut others_told: Option<Duration> = None;
         loop {
+            if self.tends && tidied.is_none_or(|at| self.clock.elapsed() - at >= self.plan.borrow().times.compare_every) {
+                orphans::tidy(worker, site).await?;
+                tidied = Some(self.clock.elapsed());
+            }
             if others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
                 self.tell_of_others(site).await?;
                 others_told = Some(self.clock.elapsed());

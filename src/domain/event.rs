@@ -186,6 +186,12 @@ kinds! {
         TakenAgain = "taken-again", Info, "fd2cef616e5c426ca5bb28190cb781a8",
         /// Disks of a snapshot that is gone are still there.
         LeftBehind = "left-behind", Warning, "6c30e57578fe4341832d1ce9bb602e8e",
+        /// Something of ours that belonged to nobody was put right.
+        Reclaimed = "reclaimed", Notice, "68adbe888164420e81b3af91d2a6909d",
+        /// A VM that a snapshot with memory suspended does not resume.
+        LeftSuspended = "left-suspended", Critical, "07042c247d224f53b06c5bb8a37f6016",
+        /// A step did not end in its time.
+        Stuck = "stuck", Error, "2693e4ecba3b497b8d9e725fd7f931d5",
         /// A snapshot that was removed is back.
         Ghost = "ghost", Notice, "c923c1a7321a4c15a7afdc923c0fd89c",
         /// A snapshot belongs to nobody any more.

@@ -104,7 +104,7 @@ codes! {
     ChainGrows "chain-grows" "With what the policies keep, a disk's chain will come near the server's limit." "Keep fewer snapshots.";
     Coalescing "coalescing" "Layers wait to be coalesced." "If it stays so, look at the SR's garbage collector (`/var/log/SMlog` on its host).";
     SnapshotOld "snapshot-old" "A snapshot that nobody looks after is older than 90 days." "Remove it if nobody needs it (`xe snapshot-uninstall`).";
-    Orphans "orphans" "Snapshots of ours could not be removed." "`xensnap status` and `xensnap show SNAPSHOT` say why.";
+    Orphans "orphans" "Snapshots of ours could not be removed." "`xensnap orphans` and `xensnap show SNAPSHOT` say why.";
     HookMissing "hook-missing" "The program of a hook is not there." "Install it, or mend the policy's `command`.";
     HookNotExecutable "hook-not-executable" "The program of a hook is no file that may be executed." "`chmod +x` it, for the service's user.";
     HookHidden "hook-hidden" "The service's unit hides a hook's program from the service." "Install the drop-in that is named, or move the program.";

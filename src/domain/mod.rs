@@ -14,6 +14,7 @@ pub mod mark;
 pub mod naming;
 pub mod nearest;
 pub mod nonce;
+pub mod orphans;
 pub mod pause;
 pub mod policy;
 pub mod retention;

@@ -1,6 +1,8 @@
 //! One attempt: one call that takes a snapshot, under one nonce. The order is the rule: the intent is on disk before the call leaves,
 //! the call carries the nonce, the turn on the storage is passed on the moment the call's end is known.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::admission::Staged;
@@ -11,13 +13,16 @@ use super::view;
 use super::worker::Worker;
 use crate::domain::nonce::Nonce;
 use crate::domain::snapshot::Kind;
-use crate::store::{Attempt, AttemptId, Cause, Ended, Job, NewSnapshot, SnapshotId};
+use crate::store::{Attempt, AttemptId, Cause, Ended, EventKind, Job, NewSnapshot, SnapshotId};
 use crate::xenapi::records::{Task as TaskRecord, Vm};
 use crate::xenapi::types::Ref;
 use crate::xenapi::{Call, Task, calls};
 
 /// The tag that carries the nonce in a task's `other_config`.
 pub const TAG: &str = "xensnap-nonce";
+
+/// So long after its time was over a call has been told to end, and its end waited for.
+const TOLD: Duration = Duration::from_secs(55);
 
 /// How an attempt went, as far as it is known.
 #[derive(Debug)]
@@ -82,16 +87,41 @@ pub async fn make(worker: &mut Worker, errand: &Errand, job: &Job, target: &Targ
         site.store.call_answered(attempt.id, &reference, &site.server_start(), site.now()).await
     };
     let wish = errand.cancellation(job);
-    let (answered, went) = tokio::join!(answered, finish(worker, site, task, wish, move || drop(turn)));
+    let ended = finish(worker, site, task, (site.pace.call, wish), move || drop(turn));
+    let (answered, went) = tokio::join!(answered, ended);
     answered?;
+    tell_if_stuck(site, job, &went).await?;
     attempt.ended_at = Some(site.now());
     Ok((attempt, went))
 }
 
-/// Takes up the task of a job's attempt again.
-pub async fn pick_up(worker: &mut Worker, site: &Site, job: &Job, task: Ref<TaskRecord>) -> Went {
+/// Takes up the task of a job's attempt again, for the rest of its time.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn pick_up(worker: &mut Worker, site: &Site, job: &Job, task: Ref<TaskRecord>, left: Duration) -> Result<Went> {
     let task = site.pool.pick_up(task);
-    finish(worker, site, task, site.wishes.cancellation(job.run, job.vm_uuid), || ()).await
+    let wish = site.wishes.cancellation(job.run, job.vm_uuid);
+    let went = finish(worker, site, task, (left, wish), || ()).await;
+    tell_if_stuck(site, job, &went).await?;
+    Ok(went)
+}
+
+/// How much of its time a call has left; nothing once it is over and the call has been told to end.
+pub fn left(site: &Site, attempt: &Attempt) -> Option<Duration> {
+    let called = attempt.called_at.unwrap_or(attempt.intent_at);
+    let gone = (site.now() - called).to_std().unwrap_or_default();
+    (gone < site.pace.call + TOLD).then(|| site.pace.call.saturating_sub(gone))
+}
+
+/// Somebody has to look at what holds a call up.
+async fn tell_if_stuck(site: &Site, job: &Job, went: &Went) -> Result<()> {
+    if let Went::Not(setback) | Went::Doubtful(setback) = went
+        && setback.is_stuck()
+    {
+        site.note_of_job(job, EventKind::Stuck, &setback.cause).await?;
+    }
+    Ok(())
 }
 
 /// Waits for the end, and asks the server for it if somebody wishes so; whatever the end is then, it counts.
@@ -99,12 +129,12 @@ async fn finish(
     worker: &mut Worker,
     site: &Site,
     task: Task<Ref<Vm>>,
-    wish: impl Future<Output = ()>,
+    (time, wish): (Duration, impl Future<Output = ()>),
     over: impl FnOnce() + Send,
 ) -> Went {
     let reference = task.reference().clone();
     // A failed task is what tells the next life that the call failed, until that is written down.
-    let ended = task.leaving_failures().finish_then(Some(site.pace.call), over);
+    let ended = task.leaving_failures().finish_then(Some(time), over);
     let asked = async {
         wish.await;
         if let Err(error) = site.pool.call(calls::task::cancel(&reference)).await {

@@ -76,6 +76,17 @@ impl Errand {
         self.site.wishes.cancellation(self.run.id, job.vm_uuid).await;
     }
 
+    /// Waits until no call of the job may leave any more. The wall clock may step, so no sleep is long.
+    pub async fn closing(&self, job: &Job) {
+        let until = if self.is_remade(job) { self.remade_until(job) } else { job.deadline };
+        while let Ok(left) = (until - self.site.now()).to_std() {
+            if left.is_zero() {
+                break;
+            }
+            self.site.clock.sleep(left.min(Duration::from_secs(60))).await;
+        }
+    }
+
     /// Waits until `at`. False if the service stops before.
     pub async fn wait_until(&self, worker: &mut Worker, at: DateTime<Utc>) -> bool {
         self.wait(worker, at, None).await

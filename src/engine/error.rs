@@ -58,18 +58,40 @@ impl From<TaskError> for Setback {
         };
         let code = match &error {
             TaskError::Failed(refusal) => refusal.failure.code.clone(),
-            TaskError::Deadline { .. } => "deadline".to_owned(),
+            TaskError::Deadline { .. } => DEADLINE.to_owned(),
+            TaskError::StillRunning { .. } => STILL_RUNNING.to_owned(),
             error => word(error.kind()).to_owned(),
         };
         Self { kind: error.kind(), cause: Cause::new(code, error::chain(&error)), effect }
     }
 }
 
+/// The code of a call that did not end in its time and was cancelled.
+const DEADLINE: &str = "deadline";
+
+/// The code of a call that did not end in its time, and does not end although it was told to.
+pub const STILL_RUNNING: &str = "still-running";
+
 impl Setback {
+    /// A call that goes on although its time is over and it was told to end.
+    pub fn still_running(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Ambiguous, cause: Cause::new(STILL_RUNNING, text), effect: Effect::Unknown }
+    }
+
+    /// True if its time was over before it ended.
+    pub fn is_stuck(&self) -> bool {
+        is_stuck(&self.cause)
+    }
+
     /// True when the same thing may work later without anybody doing anything.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Transient | Kind::Busy)
     }
+}
+
+/// True for what was written down of a call whose time was over before it ended.
+pub fn is_stuck(cause: &Cause) -> bool {
+    matches!(cause.code.as_str(), DEADLINE | STILL_RUNNING)
 }
 
 /// A kind as a code for the history; stable over releases.

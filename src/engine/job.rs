@@ -1,13 +1,15 @@
 //! One VM inside a run, from its row to its mark. The rows say where the job is; whoever drives it, the first time or after a crash,
 //! reads them and goes on from there. A job ends with a marked snapshot or with a cause.
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::admission::Request;
-use super::around::Around;
+use super::alone::Turn;
+use super::around::{self, Around, Hindrance};
 use super::attempt::{self, Target, Went};
 use super::errand::{Errand, kind_of, kind_row, policy_id};
-use super::error::{Effect, Result, Setback};
+use super::error::{Effect, Result, STILL_RUNNING, Setback};
 use super::guards::{self, Holder, Planned};
 use super::kind::{Choice, ImageStore, choose, condition_of};
 use super::worker::Worker;
@@ -24,6 +26,9 @@ use crate::store::{Attempt, Cause, EventKind, Job, JobState, SnapshotFilter, Sna
 use crate::xenapi::failure;
 use crate::xenapi::records::{Host, Vm};
 use crate::xenapi::types::Ref;
+
+/// So long a run waits for a mark to be written.
+const MARKED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// Whether the job's snapshot part is behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,7 @@ pub async fn settle(worker: &mut Worker, errand: &Errand, mut job: Job) -> Resul
             JobState::Taken => mark(worker, errand, &job).await?,
             _ => {
                 errand.site.promises.ended(holder(errand, &job), has_snapshot(&job));
+                around::make_good(worker, errand, &job).await?;
                 return Ok(Settled::Yes);
             }
         };
@@ -83,6 +89,10 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
     if let Some(at) = wake.filter(|at| *at > errand.site.now()) {
         return Ok(if errand.wait_with(worker, job, at).await { Step::Again } else { Step::Stopped });
     }
+    // Another policy may be at work on this VM: how it stands is looked at when that is over.
+    let Some(_turn) = with_vm(worker, errand, job).await else {
+        return Ok(if errand.drain.is_cancelled() { Step::Stopped } else { Step::Again });
+    };
     match ready(errand, job) {
         Ready::Yes { target, request, notes } => {
             for (kind, cause) in notes {
@@ -94,6 +104,22 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
         Ready::Later(cause) => postpone(errand, job, cause).await,
         Ready::No(state, cause) => end(errand, job, state, cause).await,
     }
+}
+
+/// Waits for the VM. Nothing if the service stops, somebody cancels the job or its time is over before.
+async fn with_vm(worker: &mut Worker, errand: &Errand, job: &Job) -> Option<Turn> {
+    if let Some(turn) = errand.site.alone.if_free(job.vm_uuid) {
+        return Some(turn);
+    }
+    let turn = async {
+        tokio::select! {
+            () = errand.drain.cancelled() => None,
+            () = errand.cancellation(job) => None,
+            () = errand.closing(job) => None,
+            turn = errand.site.alone.with(job.vm_uuid) => Some(turn),
+        }
+    };
+    worker.wait(turn).await
 }
 
 async fn postpone(errand: &Errand, job: &Job, cause: Cause) -> Result<Step> {
@@ -196,6 +222,7 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
         tokio::select! {
             () = errand.drain.cancelled() => Err(Step::Stopped),
             () = errand.cancellation(job) => Err(Step::Again),
+            () = errand.closing(job) => Err(Step::Again),
             staged = staged => Ok(staged),
         }
     };
@@ -207,9 +234,12 @@ async fn begin(worker: &mut Worker, errand: &Errand, job: &Job, target: Target, 
         return Ok(Step::Again);
     }
     let mut around = Around::new(errand, job, &target);
-    if let Err(cause) = around.before(worker).await? {
+    if let Err(hindrance) = around.before(worker).await? {
         around.after(worker, "failed", None).await?;
-        return end(errand, job, JobState::Failed, cause).await;
+        return match hindrance {
+            Hindrance::ForNow(cause) => postpone(errand, job, cause).await,
+            Hindrance::ForGood(cause) => end(errand, job, JobState::Failed, cause).await,
+        };
     }
     let (attempt, went) = attempt::make(worker, errand, job, &target, staged).await?;
     let outcome = if matches!(went, Went::Taken(_)) { "succeeded" } else { "failed" };
@@ -295,7 +325,7 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
     let attempts = errand.site.store.attempts(job.id).await?;
     let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(Step::Again) };
     let kind = kind_of(job.kind);
-    match resolve::resolve(worker, &errand.site, job, &attempt).await {
+    match resolve::resolve(worker, &errand.site, job, &attempt).await? {
         Went::Doubtful(_) if errand.drain.is_cancelled() => Ok(Step::Stopped),
         Went::Doubtful(setback) if may_be_seen_later(errand, job, &setback) => {
             let text = format!("nobody knows yet whether the snapshot was taken; looking again: {}", setback.cause.text);
@@ -312,7 +342,9 @@ async fn doubt(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> 
 /// True while the pool is only away and the slot's window is open: what is found then can still be made good in this run.
 fn may_be_seen_later(errand: &Errand, job: &Job, setback: &Setback) -> bool {
     let away = matches!(setback.kind, failure::Kind::Transient | failure::Kind::Busy | failure::Kind::Ambiguous);
-    away && setback.cause.code != resolve::UNREADABLE && !matches!(errand.admission(job), Admission::Over(_))
+    // What does not end although it was told to is looked for at each look around, and the run goes on without it.
+    let stays = [resolve::UNREADABLE, STILL_RUNNING].contains(&setback.cause.code.as_str());
+    away && !stays && !matches!(errand.admission(job), Admission::Over(_))
 }
 
 fn unseen() -> Cause {
@@ -360,6 +392,15 @@ async fn mark(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
             // The inventory will say so too, and then the snapshot has vanished.
             site.seen(worker, site.pace.showing, |tables| tables.get(&reference).is_none().then_some(())).await;
             Ok(Step::Again)
+        }
+        Err(setback) if site.now() - job.changed_at >= MARKED_WITHIN => {
+            let text = format!(
+                "the snapshot was taken and cannot be marked, so that it counts for nothing yet; it is tried again at each look around: {}",
+                setback.cause.text
+            );
+            let cause = Cause::new("unmarked", text);
+            site.note_of_job(job, EventKind::Stuck, &cause).await?;
+            end(errand, job, JobState::Failed, cause).await
         }
         Err(setback) => {
             tracing::warn!(pool = %site.name(), vm = %job.vm_name, error = %setback.cause.text, "the mark could not be written; trying again");

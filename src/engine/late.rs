@@ -54,7 +54,7 @@ async fn bring_to_its_end(worker: &mut Worker, site: &Site, mut job: Job) -> Res
 async fn look(worker: &mut Worker, site: &Site, job: &Job) -> Result<()> {
     let attempts = site.store.attempts(job.id).await?;
     let Some(attempt) = attempts.into_iter().rfind(|attempt| attempt.state.is_open()) else { return Ok(()) };
-    match resolve::resolve(worker, site, job, &attempt).await {
+    match resolve::resolve(worker, site, job, &attempt).await? {
         Went::Doubtful(_) => {}
         Went::Taken(snapshot) => {
             attempt::record(worker, site, job, attempt.id, kind_of(job.kind), &snapshot).await?;

@@ -101,7 +101,7 @@ fn parts(tables: &Tables, reference: &Ref<Vm>) -> Option<(Arc<Vm>, Parts)> {
 }
 
 /// The mark of a leftover; nothing if the history lacks a part of it.
-async fn mark(site: &Site, job: &Job, snapshot: uuid::Uuid, nonce: Nonce) -> Result<Option<Mark>> {
+pub(super) async fn mark(site: &Site, job: &Job, snapshot: uuid::Uuid, nonce: Nonce) -> Result<Option<Mark>> {
     let Ok(policy) = job.policy.parse() else { return Ok(None) };
     let run = site.store.run(job.run).await?;
     Ok(Some(Mark {

@@ -15,10 +15,12 @@
 //! | `run`, `errand`, `selecting` | a run from its slot to its end; what its jobs share; which VMs it is for |
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
+//! | `alone` | one job at a time for each VM |
 //! | `guards` | what is looked at before a job begins: chains, space; and before something is removed: clocks, numbers |
 //! | `backlog` | what waits to be coalesced, and the removals that wait for it |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
+//! | `orphans` | the reconciler: what is left although nobody works on it, put right or listed |
 //! | `holdings`, `prune`, `consent` | what a policy holds of a VM; what retention says; what waits for a person's word |
 //! | `uninstall`, `pins` | carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
@@ -27,6 +29,7 @@
 
 pub mod admission;
 pub mod aftermath;
+pub mod alone;
 pub mod around;
 pub mod attempt;
 pub mod backlog;
@@ -46,6 +49,7 @@ pub mod leftover;
 pub mod marking;
 pub mod members;
 pub mod offline;
+pub mod orphans;
 pub mod others;
 pub mod pins;
 pub mod prune;

@@ -77,6 +77,9 @@ pub enum OfflineError {
     /// The guest did not shut down, or not in time.
     #[error("the VM was not shut down, as far as can be seen; it is left as it is")]
     NotDown(#[source] StepError),
+    /// The VM is suspended and could not be resumed.
+    #[error("the VM was suspended for its snapshot and is not resumed: resume it (xe vm-resume)")]
+    NotResumed(#[source] StepError),
     /// The VM is halted and could not be started.
     #[error("the VM was shut down for its snapshot and is not running: start it (xe vm-start); it was tried for {} s", tried.as_secs())]
     NotStarted {
@@ -143,7 +146,23 @@ impl OfflineError {
             OfflineError::PowerState { .. } => Kind::Unsupported,
             OfflineError::Busy(_) => Kind::Busy,
             OfflineError::Unseen(error) => error.kind(),
-            OfflineError::NotDown(error) | OfflineError::NotStarted { last: error, .. } => error.kind(),
+            OfflineError::NotDown(error) | OfflineError::NotResumed(error) | OfflineError::NotStarted { last: error, .. } => {
+                error.kind()
+            }
+        }
+    }
+
+    /// Whether asking the guest again in a while may do: what was in the way was not the guest.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            OfflineError::Busy(_) | OfflineError::Unseen(_) => true,
+            OfflineError::NotDown(StepError::Task(TaskError::Vanished { .. } | TaskError::Unwatched { .. })) => true,
+            OfflineError::NotDown(StepError::Task(TaskError::Deadline { .. } | TaskError::StillRunning { .. })) => false,
+            OfflineError::NotDown(error) => {
+                let passes = matches!(error.kind(), Kind::Transient | Kind::Busy | Kind::Ambiguous);
+                passes || error.code() == Some("VM_BAD_POWER_STATE")
+            }
+            _ => false,
         }
     }
 
@@ -228,6 +247,23 @@ async fn try_to_bring_back(worker: &mut Worker, pool: &Pool, vm: &Ref<Vm>) -> Re
         // Paused or suspended it was by somebody who had it running.
         (_, None) => Ok(Ok(())),
     }
+}
+
+/// Resumes a VM that a snapshot with memory left suspended: looks whether it did, and tries once. Doing it twice does nothing.
+///
+/// # Errors
+/// As its variants say; [`OfflineError::Busy`] while something is done with the VM, such as that snapshot.
+pub async fn wake(worker: &mut Worker, pool: &Pool, inventory: &Inventory, vm: &Ref<Vm>) -> Result<(), OfflineError> {
+    let record = look(worker, pool, vm).await?;
+    if record.power_state != PowerState::Suspended {
+        return Ok(());
+    }
+    if let Some((_, operation)) = record.current_operations.iter().next() {
+        return Err(OfflineError::Busy(operation.clone()));
+    }
+    step(worker, pool, calls::vm::resume(vm, false, false), ATTEMPT).await.map_err(OfflineError::NotResumed)?;
+    shown(worker, inventory, pool.clock(), vm, |power| *power != PowerState::Suspended).await;
+    Ok(())
 }
 
 async fn look(worker: &mut Worker, pool: &Pool, vm: &Ref<Vm>) -> Result<Vm, OfflineError> {

@@ -184,8 +184,7 @@ async fn missing(
     Ok(row.job.filter(|_| by_server && is_newest && row.state != SnapshotState::Detached))
 }
 
-/// Disks of a snapshot whose record is gone. They prove nothing about themselves any more, and a restored pool database may name them
-/// again, so they are only listed.
+/// Disks of a snapshot whose record is gone. Another member's database may name them again, so nothing is done about them here.
 async fn left_behind(site: &Site, row: &Snapshot) -> Result<()> {
     let there = |disk: &&crate::store::Disk| site.inventory.read().by_uuid::<Vdi>(&ServerUuid::new(disk.vdi)).is_some();
     let left: Vec<String> = row.disks.iter().filter(there).map(|disk| disk.vdi.to_string()).collect();
@@ -193,8 +192,8 @@ async fn left_behind(site: &Site, row: &Snapshot) -> Result<()> {
         return Ok(());
     }
     let text = format!(
-        "the snapshot {} of {} is gone, and its disks {} are still on the storage and belong to nobody; destroy them by hand (`xe \
-         vdi-destroy uuid=...`) once no restored pool database can name them",
+        "the snapshot {} of {} is gone, and its disks {} are still on the storage and belong to nobody; `xensnap orphans` lists them, \
+         and says whether they go by themselves",
         row.uuid,
         row.vm_name,
         left.join(", ")

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::admission::Admission;
+use super::alone::Alone;
 use super::backlog::Backlog;
 use super::barrier::Barrier;
 use super::guards::{Allowances, Clocks, Promises};
@@ -17,6 +18,7 @@ use super::wishes::Wishes;
 use super::worker::Worker;
 use crate::clock::SharedClock;
 use crate::domain::id::{InstallationId, PolicyId, PoolUuid};
+use crate::domain::orphans::{Orphan, Why};
 use crate::store::{self, Cause, EventKind, Job, NewEvent, Snapshot, Store};
 use crate::telemetry::Fact;
 use crate::telemetry::metrics::Metrics;
@@ -112,10 +114,14 @@ pub struct Site {
     pub allowances: Allowances,
     /// What the server's clock and ours say.
     pub clocks: Clocks,
+    /// Who has which VM.
+    pub alone: Alone,
     /// What waits to be coalesced.
     pub backlog: Backlog,
     /// What is counted.
     pub metrics: Metrics,
+    /// What is left that nobody works on, as of the last look around.
+    pub left: watch::Sender<Vec<Orphan>>,
     /// What was said of each policy's selection, so that it is said again only when it changes.
     pub said: Mutex<HashMap<PolicyId, String>>,
 }
@@ -196,6 +202,12 @@ impl Site {
     /// True while history and pool are known to agree.
     pub fn is_trusted(&self) -> bool {
         self.agrees_with().is_some()
+    }
+
+    /// How many things are left that need somebody, besides removals that could not be brought to their end.
+    pub fn orphans(&self) -> u64 {
+        let needs = |orphan: &&Orphan| !orphan.why.passes() && !matches!(orphan.why, Why::Stuck(_));
+        self.left.borrow().iter().filter(needs).count() as u64
     }
 
     /// The server may have forgotten something: nothing is removed until history and pool have been compared again.

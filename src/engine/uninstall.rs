@@ -8,17 +8,19 @@ mod place;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::admission::{Request, Turn};
 use super::backlog;
-use super::error::{Effect, Result, Setback};
+use super::error::{Effect, Result, STILL_RUNNING, Setback, is_stuck};
 use super::guards::clocks;
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
 use crate::domain::id::VdiUuid;
 use crate::domain::mark::{self, Detachment, Ownership};
+use crate::domain::orphans::{self, Signs};
 use crate::domain::uninstall::{DiskFacts, ImageFacts, Link, belongings};
 use crate::store::{Cause, EventKind, NewEvent, Part, PartState, Removal, RemovalState, Role};
 use crate::telemetry::Fact;
@@ -102,14 +104,38 @@ pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, q
         }
     }
     site.store.finish_removal(removal.id, site.now()).await?;
+    if is_of_disks(&removal) {
+        tell_disks(site, &removal).await?;
+    } else {
+        tell(site, &removal, site.clock.elapsed().saturating_sub(begun));
+    }
+    Ok(Removed::Done)
+}
+
+/// True for disks alone, of a snapshot whose record is gone.
+pub fn is_of_disks(removal: &Removal) -> bool {
+    record_part(removal).is_none()
+}
+
+fn tell(site: &Site, removal: &Removal, took: Duration) {
     let mut fact = Fact::new(EventKind::SnapshotRemoved).pool(site.name()).snapshot(removal.snapshot);
     if let Some(run) = removal.run {
         fact = fact.run(run.0);
     }
     site.metrics.snapshot_removed(site.name());
-    let took = site.clock.elapsed().saturating_sub(begun);
     fact.took(took).say(&format!("the snapshot {} was removed with its disks: {}", removal.snapshot, removal.reason));
-    Ok(Removed::Done)
+}
+
+/// What was destroyed without a snapshot is an event: nobody's plan wanted it.
+async fn tell_disks(site: &Site, removal: &Removal) -> Result<()> {
+    let parts = site.store.removal(removal.id).await?.parts;
+    let gone: Vec<String> = parts.iter().filter(|part| part.state == PartState::Gone).map(|part| part.uuid.to_string()).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let text = format!("the disks {} were destroyed: {}", gone.join(", "), removal.reason);
+    let data = json!({ "what": "disk", "uuids": gone });
+    Ok(site.note(NewEvent { data, ..event_of(site, removal, EventKind::Reclaimed, text) }).await?)
 }
 
 /// Why a try ends early.
@@ -165,7 +191,8 @@ async fn withdrawn(site: &Site, removal: &Removal, cause: Cause) -> Result<Remov
 
 async fn orphaned(site: &Site, removal: &Removal, cause: Cause) -> Result<Removed> {
     site.store.orphan_removal(removal.id, cause.clone(), site.now()).await?;
-    let text = format!("the snapshot {} cannot be removed: {}", removal.snapshot, cause.text);
+    let what = if is_of_disks(removal) { "the disks that were left of the snapshot" } else { "the snapshot" };
+    let text = format!("{what} {} cannot be removed: {}", removal.snapshot, cause.text);
     site.note(event_of(site, removal, EventKind::Orphan, text)).await?;
     Ok(Removed::Orphaned(cause))
 }
@@ -189,7 +216,7 @@ async fn destroy_record(worker: &mut Worker, site: &Site, removal: &Removal, par
         Err(stop) => return Ok(Err(stop)),
     };
     site.store.removal_part(removal.id, part.uuid, PartState::Destroying, None, site.now()).await?;
-    match destroy(worker, site, calls::vm::destroy(&reference), None).await {
+    match destroy(worker, site, (removal, part.uuid), calls::vm::destroy(&reference), None).await? {
         Ok(()) => {}
         Err(setback) if setback.kind == Kind::NotFound => {}
         Err(setback) => {
@@ -259,6 +286,18 @@ fn busy() -> Setback {
     Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
 }
 
+/// The same for a disk at which an earlier call of ours may still be.
+fn busy_disk() -> Setback {
+    let cause = Cause::new(STILL_RUNNING, "something is still being done with the disk, which did not end in its time");
+    Setback { kind: Kind::Busy, cause, effect: Effect::Refused }
+}
+
+/// Whether an earlier call to destroy this part did not end in its time.
+fn was_stuck(removal: &Removal, part: Uuid) -> bool {
+    let part = removal.parts.iter().find(|known| known.uuid == part);
+    part.and_then(|part| part.cause.as_ref()).is_some_and(is_stuck)
+}
+
 /// Why a snapshot is not removed, whatever the plan says.
 fn not_ours(ownership: &Ownership, claim: Claim) -> Option<Cause> {
     match ownership {
@@ -300,16 +339,20 @@ async fn destroy_disk(mut worker: Worker, site: &Site, removal: &Removal, mut pl
     let still = fresh.disk.filter(|_| site.clock.elapsed() - fresh.looked_at < FRESH);
     let looked = match still {
         Some(reference) => Again::Fine(reference),
-        None => match again(worker, site, disk).await {
+        None => match again(worker, site, removal, disk).await {
             Ok(looked) => looked,
             Err(stop) => {
-                site.store.removal_part(removal.id, disk, PartState::There, None, site.now()).await?;
+                let cause = match &stop {
+                    Stop::Refused(setback) => Some(setback.cause.clone()),
+                    Stop::Otherwise(_) => None,
+                };
+                site.store.removal_part(removal.id, disk, PartState::There, cause, site.now()).await?;
                 return Ok(Err(stop));
             }
         },
     };
     let ended = match looked {
-        Again::Fine(reference) => destroy(worker, site, calls::vdi::destroy(&reference), turn).await,
+        Again::Fine(reference) => destroy(worker, site, (removal, disk), calls::vdi::destroy(&reference), turn).await?,
         Again::Gone => Ok(()),
         Again::Spare(cause) => {
             site.store.removal_part(removal.id, disk, PartState::Spared, Some(cause), site.now()).await?;
@@ -336,32 +379,64 @@ enum Again {
     Fine(Ref<Vdi>),
 }
 
-async fn again(worker: &mut Worker, site: &Site, uuid: Uuid) -> Try<Again> {
+async fn again(worker: &mut Worker, site: &Site, removal: &Removal, uuid: Uuid) -> Try<Again> {
     let Some((reference, disk)) = read_disk(worker, site, uuid).await? else { return Ok(Again::Gone) };
+    if !disk.current_operations.is_empty() && was_stuck(removal, uuid) {
+        return Err(Stop::Refused(busy_disk()));
+    }
     let image = disk.kind == VdiType::Suspend;
-    let named = image && site.inventory.read().all::<Vm>().any(|(_, vm)| *vm.suspend_vdi == reference);
-    let cause = if !disk.vbds.is_empty() || named {
-        "it is used by another VM by now"
+    let used = !disk.vbds.is_empty() || named_by_a_vm(site, &reference);
+    let cause = if is_of_disks(removal) {
+        // No mark speaks for it: what the history says of it counts only while history and pool are known to agree.
+        if !site.is_trusted() {
+            return Err(Stop::Refused(untrusted()));
+        }
+        let snapshot_is_back = view::vm_of(&site.inventory.read(), removal.snapshot).is_some();
+        // A storage that keeps no names brings a disk back without one; a name that it has by now somebody gave it.
+        let renamed = !disk.is_a_snapshot && !image && !disk.name_label.is_empty();
+        orphans::spared(Signs { snapshot_is_back, used, unmanaged: !disk.managed, renamed })
+    } else if used {
+        Some("it is used by another VM by now")
     } else if !disk.is_a_snapshot && !image {
-        "it is not a snapshot any more"
-    } else if !disk.managed {
-        "it is not managed by the storage's clients"
+        Some("it is not a snapshot any more")
     } else {
-        return Ok(Again::Fine(reference));
+        (!disk.managed).then_some("it is not managed by the storage's clients")
     };
-    Ok(Again::Spare(Cause::new("not-its-own", cause)))
+    Ok(match cause {
+        Some(cause) => Again::Spare(Cause::new("not-its-own", cause)),
+        None => Again::Fine(reference),
+    })
+}
+
+/// True if a VM or snapshot names it as its memory.
+fn named_by_a_vm(site: &Site, disk: &Ref<Vdi>) -> bool {
+    site.inventory.read().all::<Vm>().any(|(_, vm)| *vm.suspend_vdi == *disk)
+}
+
+fn untrusted() -> Setback {
+    let cause = Cause::new("not-compared", "the server may have forgotten something; history and pool are compared first");
+    Setback { kind: Kind::Transient, cause, effect: Effect::NeverLeft }
 }
 
 /// Calls, waits for the end, and passes the turn on.
 async fn destroy(
     worker: &mut Worker,
     site: &Site,
+    (removal, part): (&Removal, Uuid),
     call: crate::xenapi::Call<Void>,
     turn: Option<Turn>,
-) -> std::result::Result<(), Setback> {
-    let task = worker.wait(site.pool.start(call)).await?;
-    worker.wait(task.finish_then(Some(site.pace.call), move || drop(turn))).await?;
-    Ok(())
+) -> Result<std::result::Result<(), Setback>> {
+    let ended = match worker.wait(site.pool.start(call)).await {
+        Ok(task) => worker.wait(task.finish_then(Some(site.pace.call), move || drop(turn))).await.map_err(Setback::from),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(setback) = &ended
+        && setback.is_stuck()
+    {
+        let text = format!("{part} of the snapshot {} is not destroyed: {}", removal.snapshot, setback.cause.text);
+        site.note(event_of(site, removal, EventKind::Stuck, text)).await?;
+    }
+    Ok(ended.map(drop))
 }
 
 /// True once nothing more is done about a removal by itself.

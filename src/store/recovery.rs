@@ -83,6 +83,17 @@ impl Store {
         .await
     }
 
+    /// Snapshots whose record is gone from the pool: all that vanished, and those that were removed since then. Oldest row first.
+    pub async fn gone_snapshots(&self, pool: Uuid, since: DateTime<Utc>) -> Result<Vec<Snapshot>> {
+        self.read("list the snapshots that are gone", move |c| {
+            Box::pin(async move {
+                let Some(pool) = pools::existing(c, pool).await? else { return Ok(Vec::new()) };
+                all(sqlx::query(GONE).bind(pool).bind(at(since)).fetch_all(c).await?, snapshots::read)
+            })
+        })
+        .await
+    }
+
     /// Snapshots that share VM, policy and due time with another that counts: duplicates. The oldest of each comes first.
     pub async fn duplicates(&self, pool: Uuid) -> Result<Vec<Vec<Snapshot>>> {
         self.read("look for duplicates", move |c| {
@@ -155,6 +166,10 @@ const PRESENT: &str = select_snapshot!(
     "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable', 'removing', 'ghost', 'detached') ORDER BY n.taken_at, n.id"
 );
 
+const GONE: &str = select_snapshot!(
+    "WHERE n.pool_id = $1 AND (n.state = 'vanished' OR (n.state = 'removed' AND n.changed_at >= $2)) ORDER BY n.id"
+);
+
 const DUPLICATES: &str = select_snapshot!(
     "WHERE n.pool_id = $1 AND n.state IN ('taken', 'marked', 'durable') AND EXISTS (
          SELECT 1 FROM snapshots m WHERE m.vm_id = n.vm_id AND m.policy_id = n.policy_id AND m.due_at = n.due_at AND m.id <> n.id
@@ -200,6 +215,7 @@ mod tests {
             NEWEST_TIME,
             TO_SECURE,
             PRESENT,
+            GONE,
             DUPLICATES,
             PINS_OVER,
             REMOVALS_DUE,

@@ -44,6 +44,24 @@ impl Store {
         .await
     }
 
+    /// The same for disks alone, of a snapshot whose record is gone: its row stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn plan_disks_removal(&self, new: NewRemoval, now: DateTime<Utc>) -> Result<Removal> {
+        self.write("plan the removal of disks", move |c| {
+            Box::pin(async move {
+                let pool = pools::row_of(c, new.pool, now).await?;
+                if let Some(open) = open_of(c, pool, new.snapshot).await? {
+                    return Ok(open);
+                }
+                let id = insert(c, pool, None, &new, now).await?;
+                find(c, id).await
+            })
+        })
+        .await
+    }
+
     /// A try begins. Also how an orphan is tried again.
     pub async fn begin_removal(&self, id: RemovalId, now: DateTime<Utc>) -> Result<Removal> {
         self.write("begin a removal", move |c| {

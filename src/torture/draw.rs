@@ -7,7 +7,7 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use super::plan::{Fault, Plan, Step};
 
 /// How many bursts of kills two days have.
-const BURSTS: u64 = 3;
+const BURSTS: u64 = 4;
 
 /// Policies are due at multiples of this.
 const QUARTER: u64 = 900;

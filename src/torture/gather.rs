@@ -1,5 +1,6 @@
 //! The evidence, once everything is over: what was seen, what is left at the pool, and what the history says.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use super::stage::{self, Stage};
 use super::witness::{ORIGINATOR, Seen};
 use crate::simulator::value::Ref;
 use crate::simulator::world::World;
-use crate::store::{Error, Options, Page, SlotFilter, Store};
+use crate::store::{Error, Options, Page, SlotFilter, SnapshotFilter, Store};
 
 /// The tag by which the service knows its tasks.
 const TAG: &str = "xensnap-nonce";
@@ -25,9 +26,9 @@ pub(super) async fn evidence(
     [began, healthy, ended]: [DateTime<Utc>; 3],
     deaths: &[String],
 ) -> Result<Evidence, Error> {
-    let slots = slots(history).await?;
+    let (slots, recorded) = (slots(history).await?, recorded(history).await?);
     let seen = stage.chronicle.seen();
-    let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, world)));
+    let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, &recorded, world)));
     Ok(Evidence {
         policies: stage.policies.clone(),
         began,
@@ -62,14 +63,35 @@ async fn slots(history: &Path) -> Result<Vec<SlotRow>, Error> {
     Ok(rows)
 }
 
-fn remains(stage: &Stage, seen: &Seen, world: &World) -> Remains {
+/// The disks that the history recorded with snapshots.
+async fn recorded(history: &Path) -> Result<HashSet<Uuid>, Error> {
+    let store = Store::open_read_only(history, &Options::default()).await?;
+    let mut disks = HashSet::new();
+    let mut page = Page::first(500);
+    loop {
+        let listed = store.snapshots(SnapshotFilter::default(), page).await?;
+        for row in &listed.rows {
+            disks.extend(row.disks.iter().map(|disk| disk.vdi).chain(row.suspend_image));
+        }
+        match listed.next {
+            Some(after) => page = Page::first(500).after(after),
+            None => break,
+        }
+    }
+    store.close().await?;
+    Ok(disks)
+}
+
+fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) -> Remains {
     let held = stage.chronicle.held(world);
     let database = &world.database;
     let own = |class: &str, object: &Ref| seen.own.contains(&database.text(class, object, "uuid"));
     let is_held = |vm: &Ref| held.iter().any(|held| *held.snapshot.to_string() == *database.text("VM", vm, "uuid"));
     let unmarked = |vm: &Ref| database.bool("VM", vm, "is_a_snapshot") && own("VM", vm) && !is_held(vm);
-    let loose =
-        |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && database.texts("VDI", vdi, "VBDs").is_empty();
+    let images: HashSet<Ref> = database.refs("VM").iter().map(|vm| database.text("VM", vm, "suspend_VDI")).collect();
+    let used = |vdi: &Ref| images.contains(vdi) || !database.texts("VDI", vdi, "VBDs").is_empty();
+    let loose = |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && !used(vdi);
+    let heard_of = |vdi: &Ref| database.text("VDI", vdi, "uuid").parse().is_ok_and(|uuid: Uuid| recorded.contains(&uuid));
     let ours = |task: &Ref| database.map_text("task", task, "other_config", TAG).is_some();
     let named = |class: &str, object: &Ref| {
         format!("{} ({})", database.text(class, object, "uuid"), database.text(class, object, "name_label"))
@@ -84,9 +106,15 @@ fn remains(stage: &Stage, seen: &Seen, world: &World) -> Remains {
     });
     Remains {
         unmarked: all("VM", &unmarked),
-        disks: all("VDI", &loose),
+        disks: all("VDI", &|vdi: &Ref| loose(vdi) && heard_of(vdi)),
+        unheard: database.refs("VDI").iter().filter(|vdi| loose(vdi) && !heard_of(vdi)).count(),
         tasks: all("task", &ours),
         sessions: world.sessions.values().filter(|session| &*session.originator == ORIGINATOR).count(),
+        halted: all("VM", &|vm: &Ref| {
+            seen.halted.contains(&database.text("VM", vm, "uuid"))
+                && !database.bool("VM", vm, "is_a_snapshot")
+                && &*database.text("VM", vm, "power_state") != "Running"
+        }),
         operations: ["VM", "VDI"].iter().flat_map(|class| under_way(world, class)).collect(),
         covered: covered.collect(),
         held,

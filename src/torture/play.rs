@@ -40,6 +40,8 @@ pub struct Outcome {
     pub taken: u64,
     /// How many were removed.
     pub removed: usize,
+    /// Disks of calls that died with the server before the service heard of them; see [`super::invariants::Remains::unheard`].
+    pub unheard: usize,
 }
 
 /// Why there is no verdict.
@@ -131,8 +133,8 @@ impl Play<'_> {
         let path = self.folder.join(stage::HISTORY);
         let evidence = gather::evidence(&self.stage, &path, [self.began, healthy, self.leader.clock().now()], &self.deaths).await;
         let evidence = evidence.map_err(Trouble::History)?;
-        let (taken, removed) = (self.stage.chronicle.seen().taken, evidence.removals.len());
-        Ok(Outcome { violations: check(&evidence), tally: std::mem::take(&mut self.tally), taken, removed })
+        let (taken, removed, unheard) = (self.stage.chronicle.seen().taken, evidence.removals.len(), evidence.remains.unheard);
+        Ok(Outcome { violations: check(&evidence), tally: std::mem::take(&mut self.tally), taken, removed, unheard })
     }
 
     fn trouble(&self, error: io::Error) -> Trouble {

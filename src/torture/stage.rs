@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::domain::policy::Policy;
 use crate::simulator::generate::{Recipe, generate};
 use crate::simulator::simulation::{Seat, Simulation};
-use crate::simulator::value::Ref;
+use crate::simulator::value::{Ref, is_null};
 use crate::simulator::world::World;
 use crate::simulator::{Options, revive};
 
@@ -64,6 +64,7 @@ pub(super) async fn set(seed: u64, clock: &HandClock, folder: &Path) -> io::Resu
     let shared: SharedClock = Arc::new(clock.clone());
     let mut world = generate(&recipe, shared.now());
     let names = plain(&world);
+    let able = able(&world);
     let seats = seats(&mut world)?;
     let chronicle = Arc::new(Chronicle::default());
     let witness = Some(Arc::clone(&chronicle) as Arc<_>);
@@ -71,7 +72,7 @@ pub(super) async fn set(seed: u64, clock: &HandClock, folder: &Path) -> io::Resu
     let options = Options { collect_every, refusal_takes: Duration::ZERO, witness, ..Options::default() };
     let simulation = Simulation::start(options, Arc::clone(&shared), world, seats).await?;
     let main = main_file(&simulation);
-    let (text, covered) = policy_file(&mut dice, &names);
+    let (text, covered) = policy_file(&mut dice, &names, &able);
     write_down(folder, &main, &text)?;
     let config = Config::from_texts((MAIN, &main), &[("drawn.toml", &text)], shared.now());
     let config = config.map_err(|problems| io::Error::other(problems.render(false)))?.config;
@@ -89,6 +90,29 @@ fn plain(world: &World) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The names of the VMs that run and would hear a request to shut down.
+fn able(world: &World) -> Vec<String> {
+    let database = &world.database;
+    let hears =
+        |vm: &Ref| &*database.text("VM", vm, "power_state") == "Running" && !is_null(&database.text("VM", vm, "guest_metrics"));
+    let vms = database.refs("VM").into_iter().filter(hears);
+    vms.map(|vm| database.text("VM", &vm, "name_label").to_string()).collect()
+}
+
+/// What kind of snapshot a policy takes, and what it does where there is little space.
+fn kind(dice: &mut Dice, vms: &mut Vec<String>, able: &[String]) -> String {
+    let kind = match dice.below(6) {
+        0 => "[policy.snapshot]\nkind = \"memory\"\nfallback = \"disk\"\n",
+        1 if vms.iter().any(|vm| able.contains(vm)) => {
+            vms.retain(|vm| able.contains(vm));
+            "[policy.snapshot]\nkind = \"offline\"\n"
+        }
+        _ => "",
+    };
+    let space = if dice.below(3) == 0 { "[policy.guards]\non_low_space = \"prune-first\"\n" } else { "" };
+    format!("{kind}{space}")
 }
 
 /// A socket for each host, at addresses of its own with one port, as in a real pool.
@@ -118,20 +142,21 @@ fn main_file(simulation: &Simulation) -> String {
 }
 
 /// Two or three policies, each for some of the VMs.
-fn policy_file(dice: &mut Dice, names: &[String]) -> (String, Vec<Vec<String>>) {
+fn policy_file(dice: &mut Dice, names: &[String], able: &[String]) -> (String, Vec<Vec<String>>) {
     let (mut text, mut covered) = (String::new(), Vec::new());
     for number in 0..2 + dice.below(2) {
         let mut vms: Vec<String> = names.iter().filter(|_| dice.below(3) > 0).cloned().collect();
         if vms.is_empty() {
             vms.extend(names.first().cloned());
         }
+        let kind = kind(dice, &mut vms, able);
         let list = toml::Value::Array(vms.iter().cloned().map(toml::Value::String).collect());
         let (zone, cron, kept) = (dice.one_of(&ZONES), dice.one_of(&CRONS), dice.one_of(&KEPT));
         let catch_up = if dice.below(2) == 0 { "none" } else { "one" };
         let _ = write!(
             text,
             "[[policy]]\nname = \"Policy {number}\"\nid = \"policy-{number}\"\n[policy.schedule]\nzone = \"{zone}\"\n\
-             cron = \"{cron}\"\ncatch_up = \"{catch_up}\"\n[policy.select]\ninclude = [{{ name = {list} }}]\n[policy.retention]\n{kept}\n\n"
+             cron = \"{cron}\"\ncatch_up = \"{catch_up}\"\n[policy.select]\ninclude = [{{ name = {list} }}]\n[policy.retention]\n{kept}\n{kind}\n"
         );
         covered.push(vms);
     }

@@ -60,6 +60,8 @@ pub struct Seen {
     whole: BTreeMap<Uuid, bool>,
     /// How many snapshots were taken for the service.
     pub taken: u64,
+    /// VMs that the service's calls were the last to halt or suspend.
+    pub halted: HashSet<Text>,
 }
 
 impl Chronicle {
@@ -80,11 +82,10 @@ impl Chronicle {
 
 impl Witness for Chronicle {
     fn sees(&self, at: DateTime<Utc>, actor: &Actor, notes: &[Note], world: &World) {
-        if &*actor.originator != ORIGINATOR {
-            return;
-        }
+        let ours = &*actor.originator == ORIGINATOR;
         let mut seen = self.lock();
-        for note in notes {
+        notes.iter().for_each(|note| seen.powered(note, ours));
+        for note in notes.iter().filter(|_| ours) {
             match note.deed {
                 Deed::Created => seen.created(note),
                 Deed::Destroyed => seen.destroyed(at, actor, note, world),
@@ -118,6 +119,16 @@ impl Seen {
         }
         if (note.class, field) == ("VM", "other_config") {
             self.marked(at, note, world);
+        }
+    }
+
+    /// Who was the last to halt a VM has to start it again.
+    fn powered(&mut self, note: &Note, ours: bool) {
+        let (Deed::Changed("power_state"), "VM", Some(vm)) = (note.deed, note.class, uuid(note)) else { return };
+        if ours && *value(&note.row, "power_state") != Value::str("Running") {
+            self.halted.insert(vm);
+        } else {
+            self.halted.remove(&vm);
         }
     }
 

@@ -12,6 +12,7 @@ mod json;
 #[path = "../scenarios/lab.rs"]
 mod lab;
 mod next;
+mod orphans;
 mod reload;
 mod service;
 mod show;

@@ -80,6 +80,7 @@ impl Gatherer {
             build: self.handle.desk.build,
             history_bytes: self.handle.store.bytes(),
             running: self.handle.runs.len() as u64,
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
             alarms: self.alarms(&plan).await?,
             alarms_waiting: self.alarms_waiting(&plan).await?,
             pools,
@@ -169,7 +170,7 @@ impl Gatherer {
         let figures = self.handle.store.figures(site.uuid.0).await?;
         scene.connected = matches!(site.inventory.status().borrow().follows, Follows::Live | Follows::ByReading);
         scene.trusted = site.is_trusted();
-        (scene.removals_open, scene.orphans) = (figures.open_removals, figures.orphans);
+        (scene.removals_open, scene.orphans) = (figures.open_removals, figures.orphans + site.orphans());
         let newest: HashMap<(Uuid, &str), DateTime<Utc>> =
             figures.newest.iter().map(|(vm, policy, at)| ((*vm, policy.as_str()), *at)).collect();
         for policy in &mut scene.policies {

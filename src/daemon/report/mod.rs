@@ -4,6 +4,7 @@
 
 mod alarms;
 mod coverage;
+mod orphans;
 mod shapes;
 mod status;
 mod troubles;
@@ -13,6 +14,8 @@ pub(super) use alarms::alarms;
 pub use alarms::{AlarmDelivery, AlarmVm, AlarmsReport, RaisedAlarm, alarms_from_history};
 pub(super) use coverage::coverage;
 pub use coverage::{Away, Coverage, Covered, Good, ProtectedVm, Rpo, Source};
+pub(super) use orphans::orphans;
+pub use orphans::{Left, Leftover, OrphansReport};
 pub use shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStatus, Service, Status, Work};
 pub use status::from_history;
 pub(super) use status::live;

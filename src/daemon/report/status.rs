@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStatus, Service, Status, Work};
-use super::troubles::{Trouble, Weight, sort, troubles};
+use super::troubles::{ORPHANS, Trouble, Weight, sort, troubles};
 use crate::daemon::Handle;
 use crate::daemon::reach::Phase;
 use crate::domain::guard::clock;
+use crate::domain::orphans::Orphan;
 use crate::domain::pause::{self, Pause};
 use crate::domain::policy::Policy;
 use crate::engine::error::Result;
@@ -54,6 +55,7 @@ pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Res
     let silent = handle.sites.borrow().iter().filter_map(|site| trouble_with_time(site, now)).collect::<Vec<_>>();
     status.troubles.extend(silent);
     status.troubles.extend(handle.desk.files_trouble());
+    count_orphans(&mut status.troubles, &handle.sites.borrow(), now);
     sort(&mut status.troubles);
     Ok(status)
 }
@@ -200,6 +202,29 @@ async fn pool(worker: &mut Worker, handle: &Handle, name: &str) -> PoolStatus {
 async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
     // The server cuts its seconds off; and no zero is below zero.
     Some(clocks::ahead(worker, site).await?.as_seconds_f64().ceil() + 0.0)
+}
+
+/// What is left that needs somebody, removals that the history calls orphaned among it.
+fn count_orphans(troubles: &mut Vec<Trouble>, sites: &[SharedSite], now: DateTime<Utc>) {
+    for site in sites {
+        let left = site.left.borrow();
+        let needs: Vec<&Orphan> = left.iter().filter(|orphan| !orphan.why.passes()).collect();
+        if needs.is_empty() {
+            continue;
+        }
+        let of_history = |trouble: &Trouble| trouble.code == ORPHANS && trouble.pool.as_deref() == Some(site.name());
+        troubles.retain(|trouble| !of_history(trouble));
+        let things = if needs.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", needs.len()) };
+        troubles.push(Trouble {
+            weight: Weight::Warning,
+            code: ORPHANS.to_owned(),
+            since: needs.iter().filter_map(|orphan| orphan.since).min().unwrap_or(now),
+            pool: Some(site.name().to_owned()),
+            policy: None,
+            run: None,
+            text: format!("{things} left that nobody works on; `xensnap orphans` says what to do"),
+        });
+    }
 }
 
 fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {

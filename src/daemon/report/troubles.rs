@@ -14,6 +14,9 @@ use crate::store::{
     Approval, ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store,
 };
 
+/// The code of what is left that nobody works on.
+pub(super) const ORPHANS: &str = "orphans";
+
 /// What is older is history.
 const LOOKED_BACK: TimeDelta = TimeDelta::days(31);
 
@@ -76,13 +79,10 @@ pub async fn troubles(store: &Store, now: DateTime<Utc>) -> Result<Vec<Trouble>>
     for (uuid, name) in &pools {
         let orphans = store.orphans(*uuid).await?;
         if let Some(since) = orphans.iter().map(|removal| removal.finished_at.unwrap_or(removal.planned_at)).min() {
-            let text = format!(
-                "{} removals could not be brought to their end; `xensnap history` and `show SNAPSHOT` say why",
-                orphans.len()
-            );
+            let text = format!("{} removals could not be brought to their end; `xensnap orphans` says what to do", orphans.len());
             all.push(Trouble {
                 weight: Weight::Warning,
-                code: "orphans".into(),
+                code: ORPHANS.into(),
                 since,
                 pool: Some(name.clone()),
                 policy: None,

@@ -142,6 +142,8 @@ pub enum Ask {
     Coverage {},
     /// What is raised, and what waits to be delivered.
     Alarms {},
+    /// What is left that nobody works on.
+    Orphans {},
     /// A message is sent through each channel now, to try it.
     AlarmsTest {
         /// Only this one.
@@ -170,6 +172,7 @@ impl Ask {
         "status",
         "coverage",
         "alarms",
+        "orphans",
         "alarms-test",
     ];
 
@@ -183,6 +186,7 @@ impl Ask {
                 | Ask::Status {}
                 | Ask::Coverage {}
                 | Ask::Alarms {}
+                | Ask::Orphans {}
         )
     }
 
@@ -198,6 +202,8 @@ impl Ask {
                 | Ask::Status {}
                 | Ask::Alarms {}
                 | Ask::AlarmsTest { .. }
+                // It says which pools could not be looked at.
+                | Ask::Orphans {}
                 // Of pools that are away the history tells.
                 | Ask::Coverage {}
         )
@@ -255,6 +261,10 @@ async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, re
         }
         Ask::Alarms {} => {
             reply.data(&report::alarms(handle).await?);
+            Ok(())
+        }
+        Ask::Orphans {} => {
+            reply.data(&report::orphans(worker, handle).await?);
             Ok(())
         }
         Ask::AlarmsTest { channel } => alarms::test(worker, handle, channel.as_deref(), reply).await,

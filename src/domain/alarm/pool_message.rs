@@ -25,7 +25,8 @@ const SENTENCE: usize = 200;
 
 /// Whether an alarm of this code is about snapshots, so that whoever looks at the pool should know of it.
 pub fn is_about_snapshots(code: &str) -> bool {
-    ["run-failed", "run-partial", "missed", "unresolved", "rpo-broken", "behind-schedule", "left-halted"].contains(&code)
+    ["run-failed", "run-partial", "missed", "unresolved", "rpo-broken", "behind-schedule", "left-halted", "left-suspended"]
+        .contains(&code)
 }
 
 /// What the pool of this name is told: what failed, what was missed, what is good again.

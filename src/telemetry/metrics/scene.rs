@@ -21,6 +21,8 @@ pub struct Scene {
     pub history_bytes: u64,
     /// Runs at work.
     pub running: u64,
+    /// Tasks of the runtime that are alive.
+    pub tasks: u64,
     /// Alarms that are raised, by severity; nothing if nobody is told of any.
     pub alarms: Vec<(&'static str, u64)>,
     /// Messages about alarms that wait to be delivered, by channel.
@@ -150,6 +152,7 @@ impl Scene {
             [(Vec::<(String, String)>::new(), whole(self.history_bytes))],
         );
         shelf.gauges("runs_at_work", "Runs that work now", [(Vec::<(String, String)>::new(), whole(self.running))]);
+        shelf.gauges("tasks", "Tasks of the service that are alive", [(Vec::<(String, String)>::new(), whole(self.tasks))]);
         let alarms = self.alarms.iter().map(|(severity, count)| (Weight { severity: (*severity).to_owned() }, whole(*count)));
         shelf.gauges("alarms_raised", "Alarms that are raised, by severity", alarms);
         let waiting = self.alarms_waiting.iter().map(|(channel, count)| (Channel { channel: channel.clone() }, whole(*count)));
@@ -171,7 +174,11 @@ impl Scene {
             of(|pool| pool.trusted.into()),
         );
         shelf.gauges("removals_open", "Removals that are planned or wait", of(|pool| whole(pool.removals_open)));
-        shelf.gauges("orphans", "Snapshots that cannot be removed", of(|pool| whole(pool.orphans)));
+        shelf.gauges(
+            "orphans",
+            "Things that are left and need somebody, snapshots that cannot be removed among them",
+            of(|pool| whole(pool.orphans)),
+        );
         shelf.gauges("vm_series_left_out", "VMs beyond the bound, which have no series", of(|pool| whole(pool.vms_left_out)));
     }
 

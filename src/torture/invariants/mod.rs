@@ -93,10 +93,15 @@ pub struct Remains {
     pub held: Vec<Held>,
     /// Snapshots that the service took and that carry no mark of their own.
     pub unmarked: Vec<String>,
-    /// Disks that the service's calls made and that no VM has.
+    /// Disks that the service recorded with its snapshots and that no VM has.
     pub disks: Vec<String>,
+    /// How many disks its calls made that no VM has and that it never heard of: their calls died with the server. Nothing proves to
+    /// anybody but the ledger whose they are, so that they are not held against it.
+    pub unheard: usize,
     /// Tasks of the service.
     pub tasks: Vec<String>,
+    /// VMs that the service halted or suspended, and that do not run.
+    pub halted: Vec<String>,
     /// Sessions of the service.
     pub sessions: usize,
     /// Operations of VMs, disks and SRs that are blocked or still going on.

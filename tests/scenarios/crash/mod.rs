@@ -7,6 +7,7 @@ mod bench;
 mod doubt;
 mod leftover;
 mod life;
+mod offline;
 mod stopping;
 
 use std::time::Duration;
