@@ -200,5 +200,11 @@ fn guards(guards: &Guards) -> Table {
     let depths = [("chain_warn", guards.chain_warn), ("chain_refuse", guards.chain_refuse)];
     depths.into_iter().for_each(|(key, depth)| put(&mut table, key, i64::try_from(depth).unwrap_or_default()));
     put(&mut table, "coalesce", guards.coalesce.word());
+    let bounds = [("max_removals_per_vm", guards.removals.per_vm), ("max_removals_per_run", guards.removals.per_run)];
+    for (key, bound) in bounds {
+        if let Some(bound) = bound {
+            put(&mut table, key, i64::from(bound));
+        }
+    }
     table
 }

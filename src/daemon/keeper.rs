@@ -21,6 +21,7 @@ use crate::domain::policy::Policy;
 use crate::engine::admission::Admission;
 use crate::engine::barrier::{Barrier, Settings as BarrierSettings};
 use crate::engine::error::Result;
+use crate::engine::guards::{Allowances, Clocks, Promises};
 use crate::engine::lease::{Home, Reconsidered, Succession, Tenure, TenureSettings, slots_to_reconsider};
 use crate::engine::orphans;
 use crate::engine::others;
@@ -270,7 +271,9 @@ impl Keeper {
             succession,
             drain: self.stop.child_token(),
             said: std::sync::Mutex::default(),
-            promises: crate::engine::guards::Promises::default(),
+            promises: Promises::default(),
+            allowances: Allowances::default(),
+            clocks: Clocks::default(),
             alone: crate::engine::alone::Alone::default(),
             backlog: crate::engine::backlog::Backlog::default(),
         }

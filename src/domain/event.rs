@@ -178,7 +178,11 @@ kinds! {
         Orphan = "orphan", Error, "615cc74b5efa46fda51457e41d5773e1",
         /// Removals wait until the storage has coalesced what earlier ones left.
         RemovalsWait = "removals-wait", Warning, "e6e7e55ccfa44cc38abef15dc58fe883",
-        /// Adopted snapshots wait for somebody's word before they go.
+        /// The clocks contradict one another: nothing is removed.
+        ClockImplausible = "clock-implausible", Error, "e921f1ceea57dc91b838f3926286b093",
+        /// The clocks agree again.
+        ClockAgrees = "clock-agrees", Notice, "28f4586c5dcae084b6de9a15262ddd12",
+        /// More would be removed than a guard lets pass, or adopted snapshots for the first time: that waits for somebody's word.
         ApprovalNeeded = "approval-needed", Warning, "8eceeb09b1d04cfa84b4b91bf86712d9",
         /// Another tool takes snapshots of VMs that a policy covers.
         OtherTool = "other-tool", Warning, "6a9f2b00d560466fbdd95cdd39604850",

@@ -45,7 +45,7 @@ pub struct Policy {
     pub retention: Retention,
     /// How much of it works at once.
     pub limits: Limits,
-    /// What is looked at before a snapshot is begun.
+    /// What is looked at before a snapshot is begun or removed.
     pub guards: Guards,
 }
 

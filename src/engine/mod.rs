@@ -16,12 +16,13 @@
 //! | `job`, `around`, `attempt`, `marking` | one VM: when, hooks and halt around, the call under its nonce, the mark |
 //! | `kind`, `offline`, `hooks` | which kind can be had; shut down and bring back; commands around snapshots |
 //! | `alone` | one job at a time for each VM |
-//! | `guards` | what is looked at before a job begins: chains, space |
+//! | `guards` | what is looked at before a job begins: chains, space; and before something is removed: clocks, numbers |
 //! | `backlog` | what waits to be coalesced, and the removals that wait for it |
 //! | `resolve`, `reconcile` | what became of a call; history and pool compared |
 //! | `late`, `leftover`, `aftermath` | jobs that came late; what a failed attempt left; snapshots that nobody looks after any more |
 //! | `orphans` | the reconciler: what is left although nobody works on it, put right or listed |
-//! | `holdings`, `prune`, `uninstall`, `pins` | what a policy holds of a VM; what retention says; carrying out a removal; what stays |
+//! | `holdings`, `prune`, `consent` | what a policy holds of a VM; what retention says; what waits for a person's word |
+//! | `uninstall`, `pins` | carrying out a removal; what stays |
 //! | `admission`, `barrier`, `members` | whose turn it is on a storage repository; when the server will not forget any more; what its members may lack |
 //! | `lease` | which of two daemons works with the pool; going on with what another began |
 //! | `chains`, `checkup`, `others` | what each disk stands on; what somebody should be told about a pool; who else takes snapshots |
@@ -36,6 +37,7 @@ pub mod backlog;
 pub mod barrier;
 pub mod chains;
 pub mod checkup;
+pub mod consent;
 pub mod errand;
 pub mod error;
 pub mod guards;

@@ -4,6 +4,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::error::{Result, Setback};
+use super::guards::clocks;
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
@@ -51,13 +52,16 @@ pub async fn unpin(worker: &mut Worker, site: &Site, row: &Snapshot) -> Result<s
     Ok(Ok(()))
 }
 
-/// Takes the guard off every snapshot of this pool whose date has passed.
+/// Takes the guard off every snapshot of this pool whose date has passed; of none while the clock is in doubt.
 ///
 /// # Errors
 /// When the history cannot be kept.
 pub async fn let_go(worker: &mut Worker, site: &Site) -> Result<()> {
-    let over = site.store.pins_over(site.now()).await?;
-    for row in over.into_iter().filter(|row| row.pool == site.uuid.0) {
+    let over: Vec<_> = site.store.pins_over(site.now()).await?.into_iter().filter(|row| row.pool == site.uuid.0).collect();
+    if over.is_empty() || clocks::doubt(worker, site).await?.is_some() {
+        return Ok(());
+    }
+    for row in over {
         match unpin(worker, site, &row).await? {
             Ok(()) => {
                 let text =

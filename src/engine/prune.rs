@@ -1,14 +1,18 @@
 //! Retention for one VM: from what exists and the policy's rules to a plan with reasons, and from the plan to removals that are on
-//! disk before anything is destroyed. Nothing is planned while history and pool may differ.
+//! disk before anything is destroyed. Nothing is planned while history and pool may differ, nothing is removed while the clock is in
+//! doubt, and what is more than usual waits for a person's word.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::admission::Request;
+use super::consent::Whose;
 use super::error::Result;
+use super::guards::allowances::{self, Purse};
+use super::guards::clocks;
 use super::holdings::{self, Held};
 use super::members;
 use super::site::Site;
@@ -18,7 +22,7 @@ use super::worker::Worker;
 use crate::domain::id::PolicyId;
 use crate::domain::policy::{Limits, Policy, Priority};
 use crate::domain::retention::{self, Plan, Verdict};
-use crate::store::{ApprovalState, EventKind, NewApproval, NewEvent, NewRemoval, Removal, Role, RunId};
+use crate::store::{NewRemoval, Removal, Role, RunId};
 
 /// When retention decides: with the new snapshot there, or before it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +79,7 @@ pub struct Pruned {
     pub awaits_approval: bool,
 }
 
-/// Removes what retention does not keep of one VM, oldest first, pins that are over let go before ([`super::pins::let_go`]): an interrupted pruning has then removed the least valuable. If the
-/// server may have forgotten something meanwhile, what justified the rest may be gone, and it is decided anew.
+/// Removes what retention does not keep of one VM, as [`prune_all`].
 ///
 /// # Errors
 /// When the history cannot be written.
@@ -88,25 +91,77 @@ pub async fn prune(
     vm: Uuid,
     when: When,
 ) -> Result<Pruned> {
-    let mut pruned = Pruned::default();
+    let pruned = prune_all(worker, site, policy, run, &[vm], when).await?;
+    Ok(pruned.into_iter().next().map(|(_, pruned)| pruned).unwrap_or_default())
+}
+
+/// Removes what retention does not keep of some VMs, side by side, oldest first, pins that are over let go before
+/// ([`super::pins::let_go`]): an interrupted pruning has then removed the least valuable. Nothing goes while the clock is in doubt; and
+/// what is more than passes without a person's word waits for it, VM by VM, those with the fewest removals being first.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn prune_all(
+    worker: &mut Worker,
+    site: &Site,
+    policy: &Policy,
+    run: Option<RunId>,
+    vms: &[Uuid],
+    when: When,
+) -> Result<Vec<(Uuid, Pruned)>> {
+    let whose = Whose { site, policy, run };
+    site.trust(worker).await;
+    whose.catch_up(worker, vms).await?;
+    let mut decided = try_join_all(vms.iter().map(|vm| decide(site, policy, *vm, when))).await?;
+    if decided.iter().any(|verdicts| !verdicts.removals().is_empty())
+        && let Some(why) = clocks::doubt(worker, site).await?
+    {
+        let left = Pruned { left: vec![clocks::told(site, &why)], ..Pruned::default() };
+        return Ok(decided.into_iter().map(|verdicts| (verdicts.vm, left.clone())).collect());
+    }
+    decided.sort_by_key(|verdicts| (verdicts.removals().len(), verdicts.vm));
+    let purse = allowances::purse(site, policy, run, vms.len()).await?;
+    let mut lines = Vec::with_capacity(vms.len());
+    for verdicts in decided {
+        let may = whose.may(&purse, &verdicts, when).await?;
+        lines.push(line(worker.fork(), whose, &purse, verdicts, may, when));
+    }
+    worker.wait(try_join_all(lines)).await
+}
+
+/// The removals of one VM. If the server may have forgotten something meanwhile, what justified the rest may be gone, and it is decided
+/// anew.
+async fn line(
+    mut worker: Worker,
+    whose: Whose<'_>,
+    purse: &Purse<'_>,
+    mut verdicts: Verdicts,
+    mut may: bool,
+    when: When,
+) -> Result<(Uuid, Pruned)> {
+    let Whose { site, policy, run } = whose;
+    let (vm, mut pruned) = (verdicts.vm, Pruned::default());
     loop {
-        site.trust(worker).await;
-        let verdicts = decide(site, policy, vm, when).await?;
-        if verdicts.removals().is_empty() {
-            return Ok(pruned);
-        }
-        if !approved(site, policy, run, &verdicts).await? {
-            return Ok(Pruned { awaits_approval: true, ..pruned });
+        if !may {
+            return Ok((vm, Pruned { awaits_approval: true, ..pruned }));
         }
         pruned.left.clear();
-        if remove(worker, site, policy, run, &verdicts, &mut pruned).await? {
-            return Ok(pruned);
+        let (before, planned) = (pruned.removed, verdicts.removals().len());
+        if remove(&mut worker, site, policy, run, &verdicts, &mut pruned).await? {
+            return Ok((vm, pruned));
         }
+        purse.give_back(vm, planned - (pruned.removed - before).min(planned));
+        site.trust(&mut worker).await;
+        verdicts = decide(site, policy, vm, when).await?;
+        may = whose.may(purse, &verdicts, when).await?;
     }
 }
 
 /// Removes what goes. False if history and pool have to be compared before any more goes.
-async fn remove(
+///
+/// # Errors
+/// When the history cannot be written.
+pub(super) async fn remove(
     worker: &mut Worker,
     site: &Site,
     policy: &Policy,
@@ -164,50 +219,6 @@ async fn plan_removal(
         Err(error @ (crate::store::Error::Pinned { .. } | crate::store::Error::Illegal { .. })) => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The note that says that a policy has adopted snapshots and that nobody has agreed to its first pruning yet.
-pub fn adopted_note(pool: Uuid, policy: &str) -> String {
-    format!("adopted/{pool}/{policy}")
-}
-
-/// The first pruning after snapshots were adopted needs a person's yes, for each VM of which it would remove something.
-async fn approved(site: &Site, policy: &Policy, run: Option<RunId>, verdicts: &Verdicts) -> Result<bool> {
-    let id = policy.id.as_str();
-    if site.store.kept(&adopted_note(site.uuid.0, id)).await?.is_none() {
-        return Ok(true);
-    }
-    if !verdicts.removals().iter().any(|(held, _)| held.row.adopted_at.is_some()) {
-        return Ok(true);
-    }
-    let doomed: Vec<String> = verdicts.removals().iter().map(|(held, _)| held.mark.snapshot.to_string()).collect();
-    let mine = |approval: &crate::store::Approval| {
-        approval.pool == site.uuid.0
-            && approval.policy == id
-            && approval.vm == Some(verdicts.vm)
-            && approval.kind == "first-pruning"
-    };
-    if let Some(yes) = site.store.approvals(ApprovalState::Granted).await?.into_iter().find(&mine) {
-        let agreed = yes.plan["remove"].as_array().cloned().unwrap_or_default();
-        if doomed.iter().all(|snapshot| agreed.contains(&json!(snapshot))) {
-            site.store.decide(yes.id, ApprovalState::Used, "xensnap", site.now()).await?;
-            return Ok(true);
-        }
-    }
-    if !site.store.approvals(ApprovalState::Pending).await?.iter().any(mine) {
-        let plan = json!({ "remove": doomed });
-        let question =
-            NewApproval { kind: "first-pruning".into(), pool: site.uuid.0, policy: id.into(), vm: Some(verdicts.vm), run, plan };
-        site.store.ask(question, site.now()).await?;
-        let text = format!(
-            "policy {} would remove {} adopted snapshots of one VM; look with `xensnap prune {id} --dry-run`, agree with `xensnap prune {id} --approve`",
-            policy.name,
-            doomed.len()
-        );
-        let event = site.event(EventKind::ApprovalNeeded, text);
-        site.note(NewEvent { policy: Some(id.to_owned()), vm: Some(verdicts.vm), run, ..event }).await?;
-    }
-    Ok(false)
 }
 
 /// How many snapshots stay and go.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::around;
 use super::barrier::BarrierError;
+use super::consent;
 use super::errand::{Errand, kind_row};
 use super::error::Result;
 use super::guards::{self, Promises};
@@ -27,7 +28,10 @@ use crate::domain::id::VmUuid;
 use crate::domain::policy::Phase;
 use crate::domain::retention::Order;
 use crate::domain::schedule::Place;
-use crate::store::{Cause, EventKind, Job, JobState, NewEvent, NewJob, Origin, Outcome, Removal, Run, RunState, SnapshotId};
+use crate::store::{
+    Approval, ApprovalState, Cause, EventKind, Job, JobState, NewEvent, NewJob, Origin, Outcome, Removal, Run, RunState,
+    SnapshotId,
+};
 
 /// How far a run was driven.
 #[derive(Debug)]
@@ -245,20 +249,8 @@ async fn open_removals(errand: &Errand) -> Result<Vec<Removal>> {
 async fn for_each(worker: &mut Worker, errand: &Arc<Errand>, jobs: &[Job], when: When) -> Result<()> {
     // The server guards what was pinned until somebody takes the guard off, whatever the date.
     pins::let_go(worker, &errand.site).await?;
-    let mut lines = JoinSet::new();
-    for job in jobs {
-        let (mut worker, errand, vm) = (worker.fork(), Arc::clone(errand), job.vm_uuid);
-        lines.spawn(async move {
-            let run = Some(errand.run.id);
-            prune::prune(&mut worker, &errand.site, &errand.policy, run, vm, when).await
-        });
-    }
-    while let Some(line) = worker.wait(lines.join_next()).await {
-        match line {
-            Ok(pruned) => drop(pruned?),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
+    let vms: Vec<Uuid> = jobs.iter().map(|job| job.vm_uuid).collect();
+    prune::prune_all(worker, &errand.site, &errand.policy, Some(errand.run.id), &vms, when).await?;
     Ok(())
 }
 
@@ -280,7 +272,8 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     let store = &errand.site.store;
     let jobs = store.jobs_of(errand.run.id).await?;
     let whole = jobs.iter().filter(|job| matches!(job.state, JobState::Durable | JobState::Pruned));
-    try_join_all(whole.map(|job| end(errand, job))).await?;
+    let questions = store.approvals_of(errand.run.id).await?;
+    try_join_all(whole.map(|job| end(errand, job, &questions))).await?;
     let jobs = store.jobs_of(errand.run.id).await?;
     let mut outcome = outcome(errand, &jobs);
     let mut context = errand.hook_context();
@@ -295,16 +288,27 @@ async fn finish(worker: &mut Worker, errand: &Arc<Errand>) -> Result<Run> {
     }
     let run = store.finish_run(errand.run.id, outcome, cause, errand.site.now()).await?;
     errand.site.promises.run_ended(run.id.0);
+    errand.site.allowances.run_ended(run.id);
     errand.site.wishes.settled(store, run.id).await?;
     count(errand, &run, &jobs);
     say(errand, &run);
     Ok(run)
 }
 
-async fn end(errand: &Errand, job: &Job) -> Result<()> {
+async fn end(errand: &Errand, job: &Job, questions: &[Approval]) -> Result<()> {
     let failed = after_failure(errand, job).await?;
     let state = if failed.is_some() { JobState::Failed } else { JobState::Done };
-    Ok(errand.site.store.end_job(job.id, state, failed, errand.site.now()).await?)
+    let cause = failed.or_else(|| held(job, questions));
+    Ok(errand.site.store.end_job(job.id, state, cause, errand.site.now()).await?)
+}
+
+/// What a job has to say whose snapshot is fine and of whose VM nothing was removed.
+fn held(job: &Job, questions: &[Approval]) -> Option<Cause> {
+    let mine = |question: &&Approval| question.vm == Some(job.vm_uuid) && question.state == ApprovalState::Pending;
+    let question = questions.iter().find(mine)?;
+    let agree = consent::agree(&job.policy, question.run);
+    let text = format!("nothing of this VM was removed: {}; {agree}", consent::why(question));
+    Some(Cause::new(EventKind::ApprovalNeeded.as_str(), text))
 }
 
 /// Why a job failed although its snapshot is fine: what had to follow the snapshot did not work.

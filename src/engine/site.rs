@@ -14,7 +14,7 @@ use super::admission::Admission;
 use super::alone::Alone;
 use super::backlog::Backlog;
 use super::barrier::Barrier;
-use super::guards::Promises;
+use super::guards::{Allowances, Clocks, Promises};
 use super::lease::{Succession, Tenure};
 use super::wishes::Wishes;
 use super::worker::Worker;
@@ -112,6 +112,10 @@ pub struct Site {
     pub wishes: Arc<Wishes>,
     /// What storage was promised to snapshots under way.
     pub promises: Promises,
+    /// How many removals are left to runs under way.
+    pub allowances: Allowances,
+    /// What the server's clock and ours say.
+    pub clocks: Clocks,
     /// Who has which VM.
     pub alone: Alone,
     /// What waits to be coalesced.

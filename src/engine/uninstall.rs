@@ -1,7 +1,7 @@
 //! Carrying out a removal: the snapshot's record, then each of its disks and its memory image. Nothing is touched before the first of
 //! the disks is next at its storage. Then the pool is asked, in one look, whether every part is still what the plan says; afterwards
 //! each disk goes by itself, and each is looked at again when it is tried again or has waited long. What is not provably the
-//! snapshot's own is spared.
+//! snapshot's own is spared. While the clock is in doubt nothing is begun, and the removal is left as it is.
 
 mod place;
 
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::admission::{Request, Turn};
 use super::backlog;
 use super::error::{Effect, Result, STILL_RUNNING, Setback, is_stuck};
+use super::guards::clocks;
 use super::site::Site;
 use super::view;
 use super::worker::Worker;
@@ -71,6 +72,9 @@ pub async fn carry_out(worker: &mut Worker, site: &Site, removal: &Removal, queu
 /// # Errors
 /// As [`carry_out`].
 pub async fn carry_out_as(worker: &mut Worker, site: &Site, removal: &Removal, queue: &Queue, claim: Claim) -> Result<Removed> {
+    if let Some(why) = clocks::doubt(worker, site).await? {
+        return Ok(Removed::Waiting(clocks::cause(site, &why)));
+    }
     if let Some(cause) = backlog::delays(site, removal).await? {
         return Ok(Removed::Waiting(cause));
     }

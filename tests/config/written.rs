@@ -114,6 +114,8 @@ per_pool = 3
 [policy.guards]
 space_reserve = "50GiB"
 on_low_space = "prune-first"
+max_removals_per_vm = 0
+max_removals_per_run = 300
 "#;
     again(&policy(text));
 }

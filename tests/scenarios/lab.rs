@@ -103,6 +103,10 @@ pub struct Lab {
     pub every: Duration,
     /// The group whose members may ask at the control socket.
     pub group: Option<String>,
+    /// The pool that is meant.
+    pub pinned: Option<Uuid>,
+    /// How long the history keeps what is over.
+    pub keep_history: Option<chrono::TimeDelta>,
     /// Offers figures, from the next start on.
     pub export: Option<(Exporter, usize)>,
     /// In the machine's time: until a call that is not answered is given up, if it is to be soon.
@@ -166,6 +170,8 @@ impl Lab {
             pace,
             every,
             group: None,
+            pinned: None,
+            keep_history: None,
             export: None,
             answer: None,
             lease: None,
@@ -195,8 +201,9 @@ impl Lab {
         if let Some(answer) = self.answer {
             (settings.timeouts.answer, settings.timeouts.blocking, settings.timeouts.login) = (answer, answer, answer);
         }
+        settings.pool_uuid = self.pinned.map(|uuid| uuid.to_string());
         let every = self.every;
-        let times = Times { chores_every: every, look_every: every, ..Times::default() };
+        let times = Times { chores_every: every, look_every: every, keep_history: self.keep_history, ..Times::default() };
         let limits = Limits { per_sr: 1.try_into().unwrap(), per_host: None, per_pool: None };
         Plan {
             installation: installation.parse().unwrap(),

@@ -5,6 +5,7 @@
 mod alarms;
 mod control;
 mod crash;
+mod deletion;
 mod foreign;
 mod forgetting;
 mod frugal;

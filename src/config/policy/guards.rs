@@ -3,6 +3,7 @@
 use super::super::fields::Fields;
 use super::super::findings::Findings;
 use crate::domain::chain::LIMIT;
+use crate::domain::guard::removals::{Limits, MOST};
 use crate::domain::guard::{Coalesce, Guards, OnLowSpace, Reserve};
 
 pub(super) fn guards(fields: &mut Fields<'_>, findings: &mut Findings) -> Guards {
@@ -15,6 +16,9 @@ pub(super) fn guards(fields: &mut Fields<'_>, findings: &mut Findings) -> Guards
         guards.on_low_space = choice.value;
     }
     chains(&mut fields, &mut guards, findings);
+    let [per_vm, per_run] = ["max_removals_per_vm", "max_removals_per_run"]
+        .map(|key| fields.number(key, 0..=MOST, findings).map(|number| number.value));
+    guards.removals = Limits { per_vm, per_run };
     fields.finish(findings);
     guards
 }

@@ -50,7 +50,7 @@ const SHARED: &[Key] = &[
     ),
     needed("retention", Shape::Table(&RETENTION), "What is kept."),
     may("limits", Shape::Table(&LIMITS), "", "How much of it works at once."),
-    may("guards", Shape::Table(&GUARDS), "", "What is looked at before a snapshot is begun."),
+    may("guards", Shape::Table(&GUARDS), "", "What is looked at before a snapshot is begun or removed."),
 ];
 
 static SCHEDULE: Block = block(
@@ -237,7 +237,7 @@ static LIMITS: Block = block(
 
 static GUARDS: Block = block(
     "policy.guards",
-    "What is looked at before a snapshot is begun, by what the pool shows: nothing is tried to see what comes of it.",
+    "What is looked at before a snapshot is begun or removed, by what the pool shows: nothing is tried to see what comes of it.",
     &[&[
         may("space_reserve", Shape::Text, "\"5%\"", "What stays free on each SR: a share (\"10%\"), or bytes (\"50GiB\")."),
         may(
@@ -264,6 +264,20 @@ static GUARDS: Block = block(
             Shape::Choice(&["wait", "refuse"]),
             "\"wait\"",
             "Where the storage alone would make the chain short enough, the job waits for that in its window; or it fails at once.",
+        ),
+        may(
+            "max_removals_per_vm",
+            Shape::Number(0, MOST),
+            "",
+            "So many snapshots of one VM go in a run without a person's word; of more, none goes until somebody agrees (`xensnap prune \
+             --approve`). By default what a run gives up by the rules, and room for a missed week; 25 at most.",
+        ),
+        may(
+            "max_removals_per_run",
+            Shape::Number(0, MOST),
+            "",
+            "So many go in a run in all; VMs beyond wait for a later run, or for a person's word. By default as many as the rules and \
+             a missed week tell, of all its VMs.",
         ),
     ]],
 );

@@ -1,7 +1,5 @@
 //! How the service stands: its pools, what runs, what comes, what is paused, and what is wrong.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -9,23 +7,21 @@ use super::shapes::{Fires, Jobs, Master, Paused, PolicyName, PoolStatus, RunStat
 use super::troubles::{ORPHANS, Trouble, Weight, sort, troubles};
 use crate::daemon::Handle;
 use crate::daemon::reach::Phase;
+use crate::domain::guard::clock;
 use crate::domain::orphans::Orphan;
 use crate::domain::pause::{self, Pause};
 use crate::domain::policy::Policy;
 use crate::engine::error::Result;
+use crate::engine::guards::clocks;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes;
 use crate::engine::worker::Worker;
 use crate::store::{JobState, Run, Store};
-use crate::xenapi::calls;
 use crate::xenapi::records::{Host, Vm};
 use crate::xenapi::types::Ref;
 
 /// How many slots to come are told.
 const COMING: usize = 5;
-
-/// How long a server may take to say what time it is.
-const CLOCK: Duration = Duration::from_secs(5);
 
 /// A pool that is not reached within this time after the start is told as trouble.
 const REACHED_WITHIN: TimeDelta = TimeDelta::minutes(2);
@@ -59,6 +55,8 @@ pub(in crate::daemon) async fn live(worker: &mut Worker, handle: &Handle) -> Res
     let standing_by = |pool: &Option<String>| pool.as_deref().is_some_and(|pool| handle.desk.reaches.is_standing_by(pool));
     status.troubles.retain(|trouble| !standing_by(&trouble.pool));
     status.troubles.extend(status.pools.iter().filter_map(|pool| trouble_of(pool, now)));
+    let silent = handle.sites.borrow().iter().filter_map(|site| trouble_with_time(site, now)).collect::<Vec<_>>();
+    status.troubles.extend(silent);
     status.troubles.extend(handle.desk.files_trouble());
     count_orphans(&mut status.troubles, &handle.sites.borrow(), now);
     sort(&mut status.troubles);
@@ -205,17 +203,8 @@ async fn pool(worker: &mut Worker, handle: &Handle, name: &str) -> PoolStatus {
 
 /// Asked now; nothing if the server does not say.
 async fn clock_ahead(worker: &mut Worker, site: &SharedSite) -> Option<f64> {
-    let master = Ref::new(&site.pool.incarnation()?.master);
-    let before = site.now();
-    let late = site.clock.sleep(CLOCK);
-    let asked = site.pool.call(calls::host::get_servertime(&master));
-    let told = async {
-        tokio::select! { told = asked => told.ok(), () = late => None }
-    };
-    let theirs = worker.wait(told).await?.get();
-    let ours = before + (site.now() - before) / 2;
     // The server cuts its seconds off; and no zero is below zero.
-    Some((theirs - ours).as_seconds_f64().ceil() + 0.0)
+    Some(clocks::ahead(worker, site).await?.as_seconds_f64().ceil() + 0.0)
 }
 
 /// What is left that needs somebody, removals that the history calls orphaned among it.
@@ -254,7 +243,17 @@ fn trouble_of(pool: &PoolStatus, now: DateTime<Utc>) -> Option<Trouble> {
     let ahead = pool.clock_ahead_seconds.filter(|ahead| ahead.abs() > CLOCK_TOLERANCE.as_seconds_f64())?;
     let side = if ahead > 0.0 { "ahead of" } else { "behind" };
     let text = format!("the clock of pool {} is {:.0} s {side} ours; make both follow NTP", pool.name, ahead.abs());
+    if ahead.abs() > clock::APART.as_seconds_f64() {
+        return trouble(Weight::Critical, "clock", format!("{text}; nothing is removed of it before"));
+    }
     trouble(Weight::Warning, "clock", text)
+}
+
+/// Nothing is removed because nobody says what time it is; where the server says so itself, the difference is told.
+fn trouble_with_time(site: &SharedSite, now: DateTime<Utc>) -> Option<Trouble> {
+    let why = site.clocks.doubt().filter(|why| !matches!(why, clock::Implausible::Apart { .. }))?;
+    let (code, pool, text) = ("clock".to_owned(), Some(site.name().to_owned()), clocks::told(site, &why));
+    Some(Trouble { weight: Weight::Critical, code, since: now, pool, policy: None, run: None, text })
 }
 
 #[cfg(test)]
@@ -275,6 +274,12 @@ mod tests {
     fn a_clock_is_trouble_from_a_minute_on() {
         let pool = |ahead| PoolStatus { clock_ahead_seconds: Some(ahead), ..unknown("lab", Phase::Connected, None) };
         assert_eq!(trouble_of(&pool(60.0), DateTime::UNIX_EPOCH), None);
+        let far = trouble_of(&pool(3600.0), DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(far.weight, Weight::Critical);
+        assert_eq!(
+            far.text,
+            "the clock of pool lab is 3600 s ahead of ours; make both follow NTP; nothing is removed of it before"
+        );
         let text = trouble_of(&pool(-61.0), DateTime::UNIX_EPOCH).unwrap().text;
         assert_eq!(text, "the clock of pool lab is 61 s behind ours; make both follow NTP");
     }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::daemon::alarms::UNDELIVERED;
+use crate::engine::consent;
 use crate::engine::error::Result;
 use crate::store::{
-    ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store,
+    Approval, ApprovalState, Delivery, DeliveryState, JobState, Outcome, Page, RunFilter, RunId, SlotFilter, SlotState, Store,
 };
 
 /// The code of what is left that nobody works on.
@@ -176,19 +177,25 @@ fn counted(slots: usize) -> String {
 
 /// Prunings that wait for a person.
 async fn questions(store: &Store, pools: &BTreeMap<Uuid, String>) -> Result<Vec<Trouble>> {
-    let mut open: BTreeMap<Key, (usize, DateTime<Utc>)> = BTreeMap::new();
-    for approval in store.approvals(ApprovalState::Pending).await? {
-        let (count, since) = open.entry((approval.policy, approval.pool)).or_insert((0, approval.asked_at));
-        *count += 1;
-        *since = approval.asked_at.min(*since);
+    // The snapshots of a policy that is in no file stay, so that nobody is asked about them.
+    let gone: Vec<String> =
+        store.policies().await?.into_iter().filter(|policy| policy.removed.is_some()).map(|policy| policy.id).collect();
+    let mut open: BTreeMap<Key, Vec<Approval>> = BTreeMap::new();
+    for approval in store.approvals(ApprovalState::Pending).await?.into_iter().filter(|open| !gone.contains(&open.policy)) {
+        open.entry((approval.policy.clone(), approval.pool)).or_default().push(approval);
     }
-    let trouble = |(key, (count, since)): (Key, (usize, DateTime<Utc>))| {
-        let text =
-            format!("policy {}: {count} prunings wait for a person; `xensnap prune {} --dry-run`, then --approve", key.0, key.0);
-        let (pool, code) = (pools.get(&key.1).cloned(), "approval".into());
-        Trouble { weight: Weight::Warning, code, since, pool, policy: Some(key.0), run: None, text }
-    };
-    Ok(open.into_iter().map(trouble).collect())
+    Ok(open.into_iter().filter_map(|(key, questions)| question(key, &questions, pools)).collect())
+}
+
+fn question(key: Key, questions: &[Approval], pools: &BTreeMap<Uuid, String>) -> Option<Trouble> {
+    let since = questions.iter().map(|question| question.asked_at).min()?;
+    let newest = questions.iter().max_by_key(|question| question.id)?;
+    let snapshots: usize = questions.iter().map(|question| consent::listed(question).len()).sum();
+    let vms = if questions.len() == 1 { "1 VM".to_owned() } else { format!("{} VMs", questions.len()) };
+    let (why, agree) = (consent::why(newest), consent::agree(&key.0, newest.run));
+    let text = format!("policy {}: the removal of {snapshots} snapshots of {vms} waits for a person: {why}; {agree}", key.0);
+    let (pool, code) = (pools.get(&key.1).cloned(), "approval".into());
+    Some(Trouble { weight: Weight::Warning, code, since, pool, policy: Some(key.0), run: newest.run, text })
 }
 
 /// Calls of which nobody knows how they ended.

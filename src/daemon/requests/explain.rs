@@ -11,11 +11,13 @@ use crate::domain::mark::{self, Ownership};
 use crate::domain::policy::Policy;
 use crate::domain::retention::{Verdict, forecast};
 use crate::domain::selection::{Judgement, Out, VmView};
+use crate::engine::consent::{self, Whose};
 use crate::engine::error::Result;
-use crate::engine::guards::{self, Promises};
-use crate::engine::prune::{self, When};
+use crate::engine::guards::{self, Promises, clocks};
+use crate::engine::prune::{self, Verdicts, When};
 use crate::engine::site::SharedSite;
 use crate::engine::view;
+use crate::store::{Approval, ApprovalState};
 use crate::xenapi::records::Vm;
 
 /// Explains a VM or a snapshot.
@@ -103,6 +105,9 @@ async fn explain_held(site: &SharedSite, policy: &Policy, vm: Uuid, only: Option
     let zone = policy.schedule.zone();
     let next = |after| policy.schedule.next_open_after(after).filter(|_| policy.enabled);
     let expiries = forecast(&policy.retention.rules, zone, &candidates, site.now(), next);
+    if only.is_none() {
+        held(site, policy, &verdicts).await?.into_iter().for_each(|line| reply.say(format!("    {line}")));
+    }
     for decision in &verdicts.plan.decisions {
         if only.is_some_and(|only| only != decision.snapshot.0) {
             continue;
@@ -116,6 +121,22 @@ async fn explain_held(site: &SharedSite, policy: &Policy, vm: Uuid, only: Option
         reply.say(format!("    {due}  {}  {verdict}", decision.snapshot));
     }
     Ok(())
+}
+
+/// What keeps the VM's snapshots from going although they should, and what to do about it.
+async fn held(site: &SharedSite, policy: &Policy, verdicts: &Verdicts) -> Result<Vec<String>> {
+    let mut lines: Vec<String> = site.clocks.doubt().map(|why| clocks::told(site, &why)).into_iter().collect();
+    let whose = Whose { site, policy, run: None };
+    let waiting = whose.questions(&[verdicts.vm], ApprovalState::Pending).await?;
+    let told = |question: &Approval| {
+        let agree = consent::agree(policy.id.as_str(), question.run);
+        format!("nothing of it is removed: {}; {agree}", consent::why(question))
+    };
+    lines.extend(waiting.iter().map(told));
+    if waiting.is_empty() {
+        lines.extend(consent::outlook(site, policy, verdicts).map(|line| format!("its next pruning {line}")));
+    }
+    Ok(lines)
 }
 
 async fn explain_snapshot(handle: &Handle, site: &SharedSite, snapshot: Uuid, reply: &mut Reply) -> Result<()> {

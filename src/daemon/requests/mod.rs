@@ -3,6 +3,7 @@
 //! end all the same.
 
 mod alarms;
+mod approvals;
 mod cancel;
 mod explain;
 mod follow;
@@ -56,10 +57,26 @@ pub enum Ask {
         #[serde(default)]
         prune: bool,
     },
-    /// Agree to the pruning that a policy waits for.
+    /// Which prunings wait for a person's word, with all snapshots that would go.
+    Questions {
+        /// Only those of a policy, by its id or name.
+        #[serde(default)]
+        policy: Option<String>,
+        /// Only those of a run, by its number.
+        #[serde(default)]
+        run: Option<i64>,
+    },
+    /// Agree to prunings that wait: of a run, or of a policy.
     Approve {
         /// The policy's id or name.
-        policy: String,
+        #[serde(default)]
+        policy: Option<String>,
+        /// The run's number.
+        #[serde(default)]
+        run: Option<i64>,
+        /// Only to these questions, by their numbers, and only if all of them wait still; empty for all that wait.
+        #[serde(default)]
+        questions: Vec<i64>,
     },
     /// Why a VM or snapshot is treated as it is.
     Explain {
@@ -141,6 +158,7 @@ impl Ask {
         "run",
         "prune",
         "preview",
+        "questions",
         "approve",
         "explain",
         "pin",
@@ -162,7 +180,13 @@ impl Ask {
     pub fn only_reads(&self) -> bool {
         matches!(
             self,
-            Ask::Preview { .. } | Ask::Explain { .. } | Ask::Status {} | Ask::Coverage {} | Ask::Alarms {} | Ask::Orphans {}
+            Ask::Preview { .. }
+                | Ask::Explain { .. }
+                | Ask::Questions { .. }
+                | Ask::Status {}
+                | Ask::Coverage {}
+                | Ask::Alarms {}
+                | Ask::Orphans {}
         )
     }
 
@@ -174,6 +198,7 @@ impl Ask {
                 | Ask::Cancel { .. }
                 | Ask::Pause { .. }
                 | Ask::Resume { .. }
+                | Ask::Questions { .. }
                 | Ask::Status {}
                 | Ask::Alarms {}
                 | Ask::AlarmsTest { .. }
@@ -221,11 +246,11 @@ async fn carry_out(worker: &mut Worker, handle: &Handle, ask: &Ask, by: &str, re
         return Ok(());
     }
     match ask {
-        Ask::Run { policy, .. }
-        | Ask::Prune { policy }
-        | Ask::Preview { policy, .. }
-        | Ask::Approve { policy }
-        | Ask::Adopt { policy, .. } => policies::answer(worker, handle, &sites, policy, (ask, by), reply).await,
+        Ask::Run { policy, .. } | Ask::Prune { policy } | Ask::Preview { policy, .. } | Ask::Adopt { policy, .. } => {
+            policies::answer(worker, handle, &sites, policy, (ask, by), reply).await
+        }
+        Ask::Questions { policy, run } => approvals::tell(handle, policy.as_deref(), *run, reply).await,
+        Ask::Approve { .. } => approvals::agree(worker, handle, &sites, (ask, by), reply).await,
         Ask::Explain { subject } => explain::answer(handle, &sites, subject, reply).await,
         Ask::Pin { snapshot, .. } | Ask::Unpin { snapshot } => snapshots::pinned(worker, &sites, *snapshot, ask, reply).await,
         Ask::Release { snapshots, to } => snapshots::release(worker, &sites, snapshots, to.as_deref(), reply).await,

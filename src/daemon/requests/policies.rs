@@ -1,4 +1,4 @@
-//! What is asked of a policy: a run or its retention now, what they would do, a person's yes, and snapshots to take over.
+//! What is asked of a policy: a run or its retention now, what they would do, and snapshots to take over.
 
 use chrono::SubsecRound;
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use crate::engine::prune::{self, Pruned, When};
 use crate::engine::selecting;
 use crate::engine::site::SharedSite;
 use crate::engine::worker::Worker;
-use crate::engine::{holdings, late, pins};
-use crate::store::{ApprovalState, Claim, NewSlot, Origin, SlotState};
+use crate::engine::{consent, holdings, late, pins};
+use crate::store::{Claim, NewSlot, Origin, SlotState};
 
 /// Answers what is asked about a policy, on each of its pools that is reached.
 pub(super) async fn answer(
@@ -53,7 +53,6 @@ pub(super) async fn answer(
             Ask::Run { .. } => run(handle, site, assigned, (&vms, by), reply).await?,
             Ask::Prune { .. } => prune_now(worker, site, assigned, reply).await?,
             Ask::Preview { prune, .. } => preview(site, assigned, &vms, *prune, reply).await?,
-            Ask::Approve { .. } => approve(worker, site, assigned, by, reply).await?,
             Ask::Adopt { snapshots, .. } => snapshots::adopt(worker, site, &assigned.policy, snapshots, reply).await?,
             _ => {}
         }
@@ -61,7 +60,7 @@ pub(super) async fn answer(
     Ok(())
 }
 
-fn unknown(plan: &Plan, policy: &str) -> String {
+pub(super) fn unknown(plan: &Plan, policy: &str) -> String {
     let known: Vec<&str> =
         plan.policies.iter().flat_map(|assigned| [assigned.policy.id.as_str(), assigned.policy.name.as_str()]).collect();
     let near = nearest_few(policy, known.iter().copied(), 3);
@@ -113,13 +112,13 @@ async fn prune_now(worker: &mut Worker, site: &SharedSite, assigned: &Assigned, 
     late::secure_all(worker, site).await?;
     pins::let_go(worker, site).await?;
     let mut removed = 0;
-    for vm in holdings::vms_of(site, &policy.id) {
-        let Pruned { removed: gone, left, awaits_approval } = prune::prune(worker, site, policy, None, vm.0, When::Now).await?;
+    let vms: Vec<Uuid> = holdings::vms_of(site, &policy.id).into_iter().map(|vm| vm.0).collect();
+    for (vm, pruned) in prune::prune_all(worker, site, policy, None, &vms, When::Now).await? {
+        let (Pruned { removed: gone, left, awaits_approval }, name) = (pruned, name_of(site, vm));
         removed += gone;
-        left.into_iter().for_each(|why| reply.fail(format!("{}: left: {why}", name_of(site, vm.0))));
+        left.into_iter().for_each(|why| reply.fail(format!("{name}: left: {why}")));
         if awaits_approval {
-            let name = name_of(site, vm.0);
-            reply.fail(format!("{name}: a person has to agree first: xensnap prune {} --approve", policy.id));
+            reply.fail(format!("{name}: nothing removed: a person has to agree first: xensnap prune {} --approve", policy.id));
         }
     }
     reply.say(format!("{}: {removed} snapshots of policy {} removed", site.name(), policy.name));
@@ -146,25 +145,13 @@ async fn preview(site: &SharedSite, assigned: &Assigned, vms: &[Uuid], only_prun
         if !only_prune {
             guards::outlook(site, policy, vm, &together).into_iter().for_each(|line| reply.say(format!("    {line}")));
         }
+        if only_prune {
+            consent::outlook(site, policy, &verdicts).into_iter().for_each(|line| reply.say(format!("    {line}")));
+        }
         for (held, why) in verdicts.removals() {
             let due = policy.schedule.zone().civil(held.mark.due_at).format("%Y-%m-%d %H:%M");
             reply.say(format!("    removes {} of {due}: {why}", held.mark.snapshot));
         }
-    }
-    Ok(())
-}
-
-async fn approve(worker: &mut Worker, site: &SharedSite, assigned: &Assigned, by: &str, reply: &mut Reply) -> Result<()> {
-    let id = assigned.policy.id.as_str();
-    let open = site.store.approvals(ApprovalState::Pending).await?;
-    let mine: Vec<_> = open.into_iter().filter(|open| open.pool == site.uuid.0 && open.policy == id).collect();
-    for approval in &mine {
-        site.store.decide(approval.id, ApprovalState::Granted, by, site.now()).await?;
-    }
-    reply.say(format!("{}: agreed to {} prunings", site.name(), mine.len()));
-    prune_now(worker, site, assigned, reply).await?;
-    if site.store.approvals(ApprovalState::Pending).await?.iter().all(|open| open.pool != site.uuid.0 || open.policy != id) {
-        site.store.drop_note(&prune::adopted_note(site.uuid.0, id)).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::domain::snapshot::{Kind, Parent};
 use crate::engine::error::{Result, Setback};
 use crate::engine::site::{SharedSite, Site};
 use crate::engine::worker::Worker;
-use crate::engine::{holdings, marking, pins, prune, view};
+use crate::engine::{consent, holdings, marking, pins, view};
 use crate::store::{EventKind, NewEvent, Snapshot, SnapshotState};
 use crate::xenapi::calls;
 use crate::xenapi::records::Vm;
@@ -120,7 +120,7 @@ async fn take_over(
 ) -> Result<std::result::Result<(), Setback>> {
     let Some(new) = holdings::as_new(site, reference, mark) else { return Ok(Err(pins_gone())) };
     let now = site.now();
-    site.store.keep(&prune::adopted_note(site.uuid.0, policy.id.as_str()), &serde_json::json!(true), now).await?;
+    site.store.keep(&consent::adopted_note(site.uuid.0, policy.id.as_str()), &serde_json::json!(true), now).await?;
     site.store.adopt(new, now).await?;
     let Some(seen) = site.inventory.read().get(reference).cloned() else { return Ok(Err(pins_gone())) };
     if let Err(setback) = marking::put(worker, site, reference, &seen, mark).await {

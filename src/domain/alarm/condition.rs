@@ -60,7 +60,7 @@ pub fn way(kind: EventKind) -> Way {
     use EventKind::*;
     match kind {
         RunPartial | RunFailed | JobFailed | JobSkipped | SlotMissed | Orphan | ApprovalNeeded | Unresolved | PoolAway
-        | ReloadRefused | ConfigurationWrong | RpoBroken | BehindSchedule => Way::Watched,
+        | ReloadRefused | ConfigurationWrong | ClockImplausible | RpoBroken | BehindSchedule => Way::Watched,
         // A call whose end is doubtful is looked at by itself; and who cannot be told cannot be told that.
         Doubtful | AlarmDelayed | AlarmUndelivered | MonitorAway => Way::Never,
         _ if kind.severity() >= Severity::Warning => Way::Happened,

@@ -1,9 +1,14 @@
-//! Guards: what is looked at before a snapshot is begun, so that it neither fills a storage repository nor makes it fail. Each is a
-//! function from what the pool shows to a decision with its reason in words; none of them tries a call to see what comes of it.
+//! Guards: what is looked at before a snapshot is begun, so that it neither fills a storage repository nor makes it fail, and before
+//! one is removed, so that nothing goes that somebody would miss. Each is a function from what the pool shows to a decision with its
+//! reason in words; none of them tries a call to see what comes of it.
 
 pub mod chain;
+pub mod clock;
+pub mod removals;
 mod reserve;
 pub mod space;
+
+use removals::Limits;
 
 pub use reserve::{Reserve, ReserveError};
 
@@ -20,6 +25,8 @@ pub struct Guards {
     pub chain_refuse: usize,
     /// What is done where the storage alone would make the chain short enough.
     pub coalesce: Coalesce,
+    /// How many removals pass without a person's word.
+    pub removals: Limits,
 }
 
 impl Default for Guards {
@@ -30,6 +37,7 @@ impl Default for Guards {
             chain_warn: super::chain::LONG,
             chain_refuse: super::chain::FULL,
             coalesce: Coalesce::default(),
+            removals: Limits::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is looked at before a job begins, by what the inventory shows: whether its snapshot would fill a storage repository, and whether
-//! a disk's chain has become too long for another one. The rule: nothing is tried to see what comes of it, and every no names its
-//! figures and what to do.
+//! a disk's chain has become too long for another one; and before something is removed: whether the time can be relied upon, and whether
+//! so much should go. The rule: nothing is tried to see what comes of it, and every no names its figures and what to do.
 //!
 //! The inventory's figures of a repository are those of its last scan or of the last operation on it. The server scans by itself
 //! only some repositories, so the figures of thin storage may be hours old: the reserve is there for that too.
@@ -9,7 +9,11 @@
 //! | --- | --- |
 //! | `needs` | what a snapshot may need on which repository |
 //! | `promises` | what snapshots under way may still need |
+//! | `clocks` | what the server's clock and ours say |
+//! | `allowances` | how many removals are left to a run |
 
+pub mod allowances;
+pub mod clocks;
 mod needs;
 mod promises;
 
@@ -29,6 +33,8 @@ use crate::xenapi::inventory::Tables;
 use crate::xenapi::records::{Sr, Vdi, Vm};
 use crate::xenapi::types::Ref;
 
+pub use allowances::Allowances;
+pub use clocks::Clocks;
 pub use promises::{Holder, Promises};
 
 /// A snapshot that is about to be begun.
