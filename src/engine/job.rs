@@ -22,7 +22,7 @@ use crate::domain::mark::Mark;
 use crate::domain::pause::Work;
 use crate::domain::schedule::Admission;
 use crate::domain::snapshot::Kind;
-use crate::store::{Attempt, Cause, EventKind, Job, JobState, SnapshotFilter, SnapshotState};
+use crate::store::{Attempt, Cause, EventKind, Job, JobState, Snapshot, SnapshotFilter, SnapshotState};
 use crate::xenapi::failure;
 use crate::xenapi::records::{Host, Vm};
 use crate::xenapi::types::Ref;
@@ -382,8 +382,11 @@ async fn mark(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step> {
     let site = &errand.site;
     let filter = SnapshotFilter { vm: Some(job.vm), policy: Some(job.policy.clone()), ..SnapshotFilter::default() };
     let rows = site.store.snapshots(filter, crate::store::Page::first(50)).await?.rows;
-    let Some(row) = rows.into_iter().find(|row| row.job == Some(job.id) && row.state == SnapshotState::Taken) else {
-        return forgotten(errand, job).await;
+    let Some(row) = rows.iter().find(|row| row.job == Some(job.id) && row.state == SnapshotState::Taken).cloned() else {
+        return match counts_no_more(job, &rows) {
+            Some(cause) => end(errand, job, JobState::Failed, cause).await,
+            None => forgotten(errand, job).await,
+        };
     };
     let attempts = site.store.attempts(job.id).await?;
     let attempt = attempts.iter().find(|attempt| Some(attempt.id) == row.attempt);
@@ -443,6 +446,36 @@ async fn describe(worker: &mut Worker, errand: &Errand, job: &Job, snapshot: &Re
     if let Err(error) = worker.call(&errand.site.pool, call).await {
         tracing::info!(pool = %errand.site.name(), vm = %job.vm_name, %error, "the snapshot's description could not be written");
     }
+}
+
+/// Ends jobs whose marked snapshot will not become durable any more, because somebody took its VM or gave it away meanwhile: a run
+/// must not wait for them.
+///
+/// # Errors
+/// When the history cannot be written.
+pub async fn end_those_that_count_no_more(errand: &Errand, jobs: &[Job]) -> Result<()> {
+    let store = &errand.site.store;
+    for job in jobs.iter().filter(|job| job.state == JobState::Marked) {
+        let filter = SnapshotFilter { vm: Some(job.vm), policy: Some(job.policy.clone()), ..SnapshotFilter::default() };
+        let rows = store.snapshots(filter, crate::store::Page::first(50)).await?.rows;
+        if let Some(cause) = counts_no_more(job, &rows) {
+            end(errand, job, JobState::Failed, cause).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Why the newest snapshot of a job counts for nothing, if somebody else made it so.
+fn counts_no_more(job: &Job, rows: &[Snapshot]) -> Option<Cause> {
+    let newest = rows.iter().filter(|row| row.job == Some(job.id)).max_by_key(|row| row.id)?;
+    let text = match newest.state {
+        SnapshotState::Detached => {
+            "its VM is gone, or somebody uses it otherwise, before it counted: it stays, and counts for nothing"
+        }
+        SnapshotState::Released => "it was given away before it counted",
+        _ => return None,
+    };
+    Some(Cause::new("counts-no-more", format!("the snapshot {} was taken; {text}", newest.uuid)))
 }
 
 /// The snapshot vanished before it was marked: the promise is kept anew.

@@ -166,6 +166,7 @@ async fn secure(worker: &mut Worker, errand: &Errand) -> Result<bool> {
     advance(errand, RunState::Synchronising).await?;
     let Some(ids) = synchronised(worker, errand).await? else { return Ok(!errand.drain.is_cancelled()) };
     site.store.snapshots_durable(ids, site.now()).await?;
+    job::end_those_that_count_no_more(errand, &site.store.jobs_of(errand.run.id).await?).await?;
     Ok(true)
 }
 

@@ -20,6 +20,9 @@ use crate::simulator::world::World;
 /// What the service calls itself at the server.
 pub const ORIGINATOR: &str = "xensnap|torture";
 
+/// What claims to the lease begin with (docs/LEASE.md).
+const CLAIM: &str = "xensnap-lease-torture-";
+
 /// Objects that live and go with the one they belong to.
 const PARTS: [&str; 12] = [
     "VBD",
@@ -60,6 +63,8 @@ pub struct Seen {
     whole: BTreeMap<Uuid, bool>,
     /// How many snapshots were taken for the service.
     pub taken: u64,
+    /// What the pool's other_config has besides claims.
+    pool_config: Option<Vec<(Text, Value)>>,
     /// VMs that the service's calls were the last to halt or suspend.
     pub halted: HashSet<Text>,
 }
@@ -114,12 +119,24 @@ impl Seen {
     fn changed(&mut self, at: DateTime<Utc>, actor: &Actor, note: &Note, field: &'static str, world: &World) {
         let verb = actor.method.split_once('.').map_or("", |(_, verb)| verb);
         let sets = ["set_", "add_", "remove_"].iter().any(|begin| verb.starts_with(begin));
-        if sets && !OF_THE_SERVER.contains(&field) {
+        if sets && !OF_THE_SERVER.contains(&field) && !self.is_only_a_claim(note, field) {
             self.touched(at, actor, note, field);
         }
         if (note.class, field) == ("VM", "other_config") {
             self.marked(at, note, world);
         }
+    }
+
+    /// Whether nothing of the pool's other_config changed but claims to the lease.
+    fn is_only_a_claim(&mut self, note: &Note, field: &'static str) -> bool {
+        if (note.class, field) != ("pool", "other_config") {
+            return false;
+        }
+        let column = Model::get().class("pool").and_then(|class| class.column(field));
+        let members = note.row.value(column.unwrap_or_default()).members().iter();
+        let others: Vec<_> = members.filter(|(key, _)| !key.starts_with(CLAIM)).cloned().collect();
+        let before = self.pool_config.replace(others.clone());
+        before.is_none_or(|before| before == others)
     }
 
     /// Who was the last to halt a VM has to start it again.

@@ -17,7 +17,7 @@ use xensnap::simulator::generate::{Recipe, generate};
 use xensnap::simulator::ledger::Deed;
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::simulator::value::{Ref, Value};
-use xensnap::store::{JobState, Origin, Outcome, SlotState};
+use xensnap::store::{JobState, Origin, Outcome, Page, RunFilter, SlotState};
 use xensnap::xenapi::calls;
 
 use super::lab::{Lab, NOON, at, originator, policy};
@@ -527,5 +527,33 @@ async fn the_last_good_snapshots_stay_as_long_as_new_ones_fail(#[case] order: Or
     lab.simulation.set_faults(Plan::new(1));
     lab.until("2026-03-07T12:00:00Z").await;
     assert_eq!(dues(&lab, "nightly"), set(&["03-07 02:00"]));
+    lab.stop().await;
+}
+
+/// Between its mark and the pool's database being on disk somebody deletes a VM. Its snapshot stays and counts for nothing.
+#[tokio::test]
+async fn a_vm_that_somebody_deletes_before_its_snapshot_counted_does_not_keep_the_run_from_ending() {
+    let mut lab = Lab::new(3, vec![policy("hourly", "0 * * * *", "*", 2)]).await;
+    lab.start().await;
+    lab.until("2026-03-01T12:59:00Z").await;
+    let late = Rule::on("pool.sync_database", Action::Delay(Duration::from_secs(600)));
+    lab.simulation.set_faults(Plan::new(0).with(late));
+    lab.until("2026-03-01T13:05:00Z").await;
+    let marked = lab.snapshots();
+    assert_eq!(marked.len(), 3);
+    let vm = lab.step(|world| world.database.text("VM", &marked[0].reference, "snapshot_of"));
+    let person = Person::new(&lab);
+    let _ = person.tries(calls::vm::hard_shutdown(&person::vm(&vm))).await;
+    person.does(calls::vm::destroy(&person::vm(&vm))).await;
+    person.leaves().await;
+    // The next life compares history and pool before it goes on with the run.
+    lab.stop().await;
+    lab.simulation.set_faults(Plan::default());
+    lab.start().await;
+    lab.until("2026-03-01T14:50:00Z").await;
+    let runs = lab.store().runs(RunFilter::default(), Page::first(10)).await.unwrap().rows;
+    let outcomes: Vec<_> = runs.iter().map(|run| run.outcome).collect();
+    assert_eq!(outcomes, [Some(Outcome::Succeeded), Some(Outcome::Partial)], "{runs:?}");
+    assert_eq!(lab.snapshots().len(), 5, "that of the VM that is gone stays");
     lab.stop().await;
 }

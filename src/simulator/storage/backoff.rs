@@ -105,7 +105,8 @@ impl Waiters {
 
     /// Takes the newest entry of an object out, whoever it belongs to.
     fn leave(&mut self, key: &Key) {
-        self.sleeping -= 1;
+        // One that slept when the server was started anew is not counted any more.
+        self.sleeping = self.sleeping.saturating_sub(1);
         if let Some(newest) = self.entries.iter().rposition(|entry| entry.key == *key) {
             self.entries.remove(newest);
         }

@@ -2,7 +2,7 @@
 """Takes guards and recovery steps out of the service, one at a time (mutants.toml), and plays seeds of the fault campaign until one
 fails. A mutant that no seed notices, or another invariant than those named, is a failure of the campaign.
 
-    tests/torture/mutate.py [--days N] [--seeds N] [--target DIR] [NAME-PART]
+    tests/torture/mutants/mutate.py [--days N] [--seeds N] [--target DIR] [NAME-PART]
 
 Works on a copy of the tree; the build's target directory is kept between mutants.
 """
@@ -17,7 +17,7 @@ import tempfile
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parent.parent.parent
 
 
 def mutate(tree: pathlib.Path, mutant: dict) -> str:
