@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,9 @@ use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
 use crate::store::{Claim, EventKind, NewSlot, Origin, SlotState, Store};
 use crate::telemetry::Fact;
+
+/// By so much the schedules may have come further than the clock: a clock that is corrected a little goes back.
+const AHEAD: TimeDelta = TimeDelta::minutes(10);
 
 /// So many claims go into one transaction.
 const TOGETHER: usize = 500;
@@ -110,7 +113,13 @@ impl Timekeeper {
 
     pub(super) async fn run(mut self) -> Result<()> {
         let mut worker = Worker::new(&self.clock);
+        let mut latest = self.clock.now();
         loop {
+            if self.clock.now() + AHEAD < latest {
+                self.lay_out().await?;
+                latest = self.clock.now();
+            }
+            latest = latest.max(self.clock.now());
             self.decide().await?;
             self.tell();
             let now = self.clock.now();
@@ -178,6 +187,7 @@ impl Timekeeper {
             let policies: Vec<Arc<Policy>> = plan.enabled_on(site.name()).cloned().collect();
             let ids = policies.iter().map(|policy| policy.id.to_string()).collect();
             self.store.start_cursors(site.uuid.0, ids, self.clock.now()).await?;
+            self.take_back(site).await?;
             let cursors = self.store.cursors().await?;
             let cursors: HashMap<&str, _> = cursors
                 .iter()
@@ -194,6 +204,22 @@ impl Timekeeper {
             }
         }
         Ok(())
+    }
+
+    /// Where the schedules have come further than the clock, the clock was ahead and is not any more. What it made us decide would keep
+    /// policies from firing until it is that time again.
+    async fn take_back(&self, site: &SharedSite) -> Result<()> {
+        let now = self.clock.now();
+        let cursors = self.store.cursors().await?;
+        let mut mine = cursors.iter().filter(|cursor| cursor.pool == site.uuid.0);
+        let Some(ahead) = mine.find(|cursor| cursor.last_due.is_some_and(|due| due > now + AHEAD)) else { return Ok(()) };
+        let until = ahead.last_due.unwrap_or(now).to_rfc3339_opts(SecondsFormat::Secs, true);
+        let taken_back = self.store.take_back(site.uuid.0, now).await?;
+        let text = format!(
+            "the clock went back: due times until {until} had been decided, by a clock that was ahead; {taken_back} of them had no run \
+             and are decided anew when they come"
+        );
+        Ok(site.note(site.event(EventKind::ClockSetBack, text)).await?)
     }
 
     /// Decides everything that is due now.

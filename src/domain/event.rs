@@ -126,6 +126,8 @@ kinds! {
         NotSynchronised = "not-synchronised", Warning, "f18131c81caa40f58b54f54f7187ed5a",
         /// A due time passed without a run.
         SlotMissed = "slot-missed", Warning, "23c63f550c744c33b3c6fc63954579ca",
+        /// The clock went back, and what was decided for a time to come is taken back.
+        ClockSetBack = "clock-set-back", Warning, "db4bf7b94f5f4246a85be5bac464ae7f",
         /// A due time was left out on purpose.
         SlotSkipped = "slot-skipped", Notice, "9ee8944828d342d8bf80f4a9795c3223",
         /// A part of a policy's selection finds no VM.

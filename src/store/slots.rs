@@ -152,6 +152,34 @@ impl Store {
         .await
     }
 
+    /// Takes back what a clock that was ahead decided on a pool: the decisions without a run that were made at a time to come or are about
+    /// one, and how far the schedules have come. What has a run stays claimed. How many decisions that were. Idempotent.
+    pub async fn take_back(&self, pool: Uuid, now: DateTime<Utc>) -> Result<u64> {
+        self.write("take back what was decided for a time to come", move |c| {
+            Box::pin(async move {
+                let Some(pool) = pools::existing(c, pool).await? else { return Ok(0) };
+                let gone = sqlx::query(
+                    "DELETE FROM slots WHERE pool_id = $1 AND (due_at > $2 OR decided_at > $2) AND origin = $3
+                         AND id NOT IN (SELECT slot_id FROM runs) AND id NOT IN (SELECT slot_id FROM slots_waiting)",
+                );
+                let gone = gone.bind(pool).bind(at(now)).bind(Origin::Schedule.as_str()).execute(&mut *c).await?;
+                sqlx::query(
+                    "UPDATE cursors SET counts_from = MIN(counts_from, $2), last_due = (
+                         SELECT MAX(s.due_at) FROM slots s WHERE s.policy_id = cursors.policy_id AND s.pool_id = cursors.pool_id
+                             AND s.due_at <= $2 AND s.origin = $3)
+                     WHERE pool_id = $1 AND (last_due > $2 OR counts_from > $2)",
+                )
+                .bind(pool)
+                .bind(at(now))
+                .bind(Origin::Schedule.as_str())
+                .execute(c)
+                .await?;
+                Ok(gone.rows_affected())
+            })
+        })
+        .await
+    }
+
     /// The slot of a due time, if it was claimed.
     pub async fn slot(&self, policy: &str, pool: Uuid, due_at: DateTime<Utc>) -> Result<Option<Slot>> {
         let policy = policy.to_owned();

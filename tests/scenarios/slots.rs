@@ -557,3 +557,45 @@ async fn a_vm_that_somebody_deletes_before_its_snapshot_counted_does_not_keep_th
     assert_eq!(lab.snapshots().len(), 5, "that of the VM that is gone stays");
     lab.stop().await;
 }
+
+fn pool_of(lab: &Lab) -> uuid::Uuid {
+    lab.handle().sites().borrow()[0].uuid.0
+}
+
+/// For an hour the clock is a year ahead. Everything up to then is decided, and would stay so.
+#[tokio::test]
+async fn a_clock_that_was_a_year_ahead_for_an_hour_costs_no_due_time_afterwards() {
+    let mut lab = Lab::new(2, vec![policy("hourly", "0 * * * *", "*", 3)]).await;
+    lab.start().await;
+    lab.until("2026-03-01T13:30:00Z").await;
+    lab.clock.step_wall_clock(TimeDelta::days(365));
+    lab.pass(3600).await;
+    lab.clock.step_wall_clock(TimeDelta::days(-365));
+    lab.until("2026-03-01T18:30:00Z").await;
+    let due: BTreeSet<String> =
+        lab.snapshots().iter().map(|found| found.mark.due_at.format("%Y-%m-%d %H:%M").to_string()).collect();
+    for hour in ["2026-03-01 15:00", "2026-03-01 16:00", "2026-03-01 17:00", "2026-03-01 18:00"] {
+        let slot =
+            lab.store().slot("hourly", pool_of(&lab), at(&format!("{}:00Z", hour.replace(' ', "T")))).await.unwrap().unwrap();
+        assert_eq!((slot.state, slot.outcome), (SlotState::Claimed, Some(Outcome::Succeeded)), "{hour}: {slot:?}; {due:?}");
+    }
+    assert_eq!(look::events(&lab.store(), "clock-set-back").await.len(), 1);
+    lab.stop().await;
+}
+
+/// The same while the service is started anew in between: what it finds in its history is of a time to come.
+#[tokio::test]
+async fn a_service_that_ran_by_a_clock_that_was_ahead_goes_on_by_the_right_one() {
+    let mut lab = Lab::new(2, vec![policy("hourly", "0 * * * *", "*", 3)]).await;
+    lab.start().await;
+    lab.until("2026-03-01T13:30:00Z").await;
+    lab.clock.step_wall_clock(TimeDelta::days(40));
+    lab.pass(3600).await;
+    lab.stop().await;
+    lab.clock.step_wall_clock(TimeDelta::days(-40));
+    lab.start().await;
+    lab.until("2026-03-01T17:30:00Z").await;
+    let newest = lab.store().slot("hourly", pool_of(&lab), at("2026-03-01T17:00:00Z")).await.unwrap().unwrap();
+    assert_eq!(newest.outcome, Some(Outcome::Succeeded), "{newest:?}");
+    lab.stop().await;
+}

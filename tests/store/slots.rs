@@ -183,3 +183,23 @@ async fn seeing_the_same_policies_again_changes_nothing() {
     world.store.start_cursors(POOL, vec!["nightly".into()], hour(7)).await.unwrap();
     assert!(world.store.cursors().await.unwrap().iter().all(|cursor| cursor.counts_from == hour(0)));
 }
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_decided_is_taken_back_unless_it_has_a_run() {
+    let world = World::new().await;
+    let pool = slot("nightly", hour(0), SlotState::Missed).pool;
+    world.claimed("nightly", hour(0)).await;
+    for due in [1, 2, 50] {
+        world.store.claim(slot("nightly", hour(due), SlotState::Missed), hour(60)).await.unwrap();
+    }
+    // One that was to run is work, whatever the clock said.
+    world.store.claim(slot("nightly", hour(60), SlotState::Late), hour(60)).await.unwrap();
+    assert_eq!(world.store.take_back(pool, hour(3)).await.unwrap(), 3);
+    assert_eq!(world.store.take_back(pool, hour(3)).await.unwrap(), 0, "twice is once");
+    let cursors = world.store.cursors().await.unwrap();
+    let nightly = cursors.iter().find(|cursor| cursor.policy == "nightly" && cursor.pool == pool).unwrap();
+    assert_eq!(nightly.last_due, Some(hour(0)));
+    assert!(world.store.slot("nightly", pool, hour(60)).await.unwrap().is_some());
+    assert!(matches!(world.store.claim(slot("nightly", hour(2), SlotState::Claimed), hour(3)).await.unwrap(), Claim::Won(_)));
+    assert!(matches!(world.store.claim(slot("nightly", hour(60), SlotState::Claimed), hour(60)).await.unwrap(), Claim::Lost(_)));
+}
