@@ -448,8 +448,8 @@ async fn describe(worker: &mut Worker, errand: &Errand, job: &Job, snapshot: &Re
     }
 }
 
-/// Ends jobs whose marked snapshot will not become durable any more, because somebody took its VM or gave it away meanwhile: a run
-/// must not wait for them.
+/// Ends jobs whose marked snapshot will not become durable any more, because it is gone, or somebody took its VM or gave it away
+/// meanwhile: a run must not wait for them. Only after history and pool were compared, which may take a job up again.
 ///
 /// # Errors
 /// When the history cannot be written.
@@ -458,16 +458,28 @@ pub async fn end_those_that_count_no_more(errand: &Errand, jobs: &[Job]) -> Resu
     for job in jobs.iter().filter(|job| job.state == JobState::Marked) {
         let filter = SnapshotFilter { vm: Some(job.vm), policy: Some(job.policy.clone()), ..SnapshotFilter::default() };
         let rows = store.snapshots(filter, crate::store::Page::first(50)).await?.rows;
-        if let Some(cause) = counts_no_more(job, &rows) {
+        if let Some(cause) = counts_no_more(job, &rows).or_else(|| is_there_no_more(job, &rows)) {
             end(errand, job, JobState::Failed, cause).await?;
         }
     }
     Ok(())
 }
 
+fn newest<'r>(job: &Job, rows: &'r [Snapshot]) -> Option<&'r Snapshot> {
+    rows.iter().filter(|row| row.job == Some(job.id)).max_by_key(|row| row.id)
+}
+
+/// Why a marked snapshot will not become durable: it is gone, and the comparison of history and pool did not take the job up again,
+/// because there is a newer one.
+fn is_there_no_more(job: &Job, rows: &[Snapshot]) -> Option<Cause> {
+    let newest = newest(job, rows).filter(|row| matches!(row.state, SnapshotState::Vanished | SnapshotState::Removed))?;
+    let text = format!("the snapshot {} was taken, and is not in the pool any more; there is a newer one", newest.uuid);
+    Some(Cause::new("vanished", text))
+}
+
 /// Why the newest snapshot of a job counts for nothing, if somebody else made it so.
 fn counts_no_more(job: &Job, rows: &[Snapshot]) -> Option<Cause> {
-    let newest = rows.iter().filter(|row| row.job == Some(job.id)).max_by_key(|row| row.id)?;
+    let newest = newest(job, rows)?;
     let text = match newest.state {
         SnapshotState::Detached => {
             "its VM is gone, or somebody uses it otherwise, before it counted: it stays, and counts for nothing"

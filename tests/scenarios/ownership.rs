@@ -434,7 +434,7 @@ async fn a_history_that_was_restored_from_an_older_copy_repeats_nothing_and_remo
 /// What a power failure leaves: the file, and a log of which the end was not on disk yet. The pool has everything.
 #[tokio::test]
 async fn a_power_failure_that_took_the_end_of_the_log_costs_no_snapshot_and_doubles_none() {
-    for kept in [1.0, 0.97, 0.6, 0.3, 0.0] {
+    for kept in [0.97, 0.6, 0.45, 0.3, 0.0] {
         let mut lab = after_three_nights().await;
         let names = [HISTORY.to_owned(), format!("{HISTORY}-wal"), format!("{HISTORY}.generation")];
         lab.until("2026-03-06T02:10:00Z").await;
@@ -455,6 +455,8 @@ async fn a_power_failure_that_took_the_end_of_the_log_costs_no_snapshot_and_doub
         lab.until("2026-03-08T12:00:00Z").await;
         assert_eq!(due_by_vm(&lab), promised(&lab.vms(), &["03-07", "03-08"]), "{kept} of the log");
         lab.stop().await;
-        assert_eq!(assert_destroyed_only_its_own(&lab, &originator("lab")), (21, 15), "{kept} of the log");
+        // Jobs that were under way when the log ends may be made good once more, and then those snapshots go again.
+        let (taken, removed) = assert_destroyed_only_its_own(&lab, &originator("lab"));
+        assert!(taken - removed == 6 && (21..=24).contains(&taken), "{kept} of the log: {taken} taken, {removed} removed");
     }
 }
