@@ -104,6 +104,7 @@ async fn queued(worker: &mut Worker, errand: &Errand, job: &Job) -> Result<Step>
             begin(worker, errand, job, target, request).await
         }
         Ready::Low(shortage) => low(worker, errand, job, &shortage).await,
+        Ready::Chained { cause, gets_shorter } => chained(worker, errand, job, cause, gets_shorter).await,
         Ready::Later(cause) => postpone(errand, job, cause).await,
         Ready::No(state, cause) => end(errand, job, state, cause).await,
     }
@@ -165,6 +166,19 @@ async fn low(worker: &mut Worker, errand: &Errand, job: &Job, shortage: &Shortag
     if pruned.removed > 0 { Ok(Step::Again) } else { postpone(errand, job, cause).await }
 }
 
+/// A chain is too long. Retention works after a snapshot, and there is none: so what it does not keep of the VM goes now, or a chain that
+/// is full of our own snapshots would stay so for ever.
+async fn chained(worker: &mut Worker, errand: &Errand, job: &Job, cause: Cause, gets_shorter: bool) -> Result<Step> {
+    let run = Some(errand.run.id);
+    let pruned = prune::prune(worker, &errand.site, &errand.policy, run, job.vm_uuid, prune::When::Now).await?;
+    // What went is to be seen in a moment, and the storage needs a while to coalesce what it left.
+    if gets_shorter || pruned.removed > 0 {
+        postpone(errand, job, cause).await
+    } else {
+        end(errand, job, JobState::Failed, cause).await
+    }
+}
+
 /// So often, roughly, a job was put off: the longer it waits, the longer its pauses.
 fn postponed(job: &Job) -> u64 {
     let waited = (job.changed_at - job.created_at).num_seconds().max(0);
@@ -180,6 +194,11 @@ enum Ready {
     },
     /// There is too little space.
     Low(Shortage),
+    /// A chain is too long; it may become shorter by itself.
+    Chained {
+        cause: Cause,
+        gets_shorter: bool,
+    },
     Later(Cause),
     No(JobState, Cause),
 }
@@ -210,8 +229,8 @@ fn ready(errand: &Errand, job: &Job) -> Ready {
     match guards::chains(&errand.site, &planned, &errand.policy.guards) {
         Chained::Fine => {}
         Chained::Long(found) => notes.push((EventKind::LongChain, guards::long_chain(&found))),
-        Chained::Wait(found) => return Ready::Later(guards::long_chain(&found)),
-        Chained::Refuse(found) => return Ready::No(JobState::Failed, guards::long_chain(&found)),
+        Chained::Wait(found) => return Ready::Chained { cause: guards::long_chain(&found), gets_shorter: true },
+        Chained::Refuse(found) => return Ready::Chained { cause: guards::long_chain(&found), gets_shorter: false },
     }
     match guards::space(&errand.site.promises, holder(errand, job), &planned, &errand.policy.guards) {
         Ok(()) => {}

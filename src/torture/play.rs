@@ -20,6 +20,8 @@ use crate::simulator::faults::{Action, Plan as FaultPlan, Rule};
 
 /// How long the pool is healthy before everything is looked at. A server sweeps up after a day what a killed client left.
 const HEALTHY: Duration = Duration::from_secs(30 * 3600);
+/// How long a clock stays wrong before somebody sees to it: while clocks contradict one another nothing is removed.
+const WRONG: Duration = Duration::from_secs(18 * 3600);
 /// How long a disk or an SR stays full, and a call that never ends stays alone before a person restarts the server.
 const FULL: Duration = Duration::from_secs(4 * 3600);
 /// How long the service has to stop.
@@ -65,6 +67,10 @@ enum Later {
     EmptySrs,
     WriteAgain,
     RestartServer,
+    /// Somebody sets the server's clock right.
+    SetServerClock,
+    /// The same of the service's machine.
+    SetServiceClock,
 }
 
 struct Play<'a> {
@@ -220,6 +226,8 @@ impl Play<'_> {
             Later::Start => {}
             Later::EmptySrs => self.empty_srs(),
             Later::RestartServer => self.restart_server().await?,
+            Later::SetServerClock => self.set_server_clock(),
+            Later::SetServiceClock => self.set_service_clock(-self.service.skew).await?,
             Later::WriteAgain => {
                 self.full_disk = false;
                 self.service.may_write(true);
@@ -268,6 +276,9 @@ impl Play<'_> {
         if step.fault == Fault::FullSr {
             self.later(FULL, Later::EmptySrs);
         }
+        if step.fault == Fault::ServerClock {
+            self.later(WRONG, Later::SetServerClock);
+        }
         if step.fault == Fault::Stuck {
             self.later(FULL, Later::RestartServer);
         }
@@ -295,6 +306,7 @@ impl Play<'_> {
     async fn step_service_clock(&mut self, step: &Step) -> Result<(), Trouble> {
         let by = strike::clock_step(step);
         self.tally.fired(step.fault, 1);
+        self.later(WRONG, Later::SetServiceClock);
         self.set_service_clock(by).await
     }
 
@@ -313,6 +325,12 @@ impl Play<'_> {
         let names: Vec<String> = self.stage.names.concat();
         let (fault, pick) = (step.fault, step.pick);
         self.acts.push((fault, tokio::spawn(async move { neighbour::act(&shared, fault, pick, &names).await })));
+    }
+
+    fn set_server_clock(&self) {
+        let faults = self.stage.simulation.faults();
+        let wrong = faults.skew();
+        faults.add(Rule::on("*", Action::Skew(-wrong)).times(1));
     }
 
     fn empty_srs(&self) {

@@ -302,3 +302,20 @@ async fn another_tool_on_the_same_vms_is_told_once_in_whichever_life() {
     assert!(told[0].starts_with("Xen Orchestra takes snapshots of VMs that policies cover ("), "{told:?}");
     lab.stop().await;
 }
+
+/// Retention works after a snapshot, and a full chain allows none: without a look at what goes before, it would be so for ever.
+#[tokio::test]
+async fn a_chain_that_is_full_of_what_retention_gives_up_is_made_shorter_before_the_snapshot() {
+    let (mut lab, vm) = chain_lab(60, |policy, _| (policy.guards.chain_warn, policy.guards.chain_refuse) = (3, 7)).await;
+    lab.start().await;
+    lab.until("2026-03-01T20:30:00Z").await;
+    assert_eq!(lab.held()[&vm].len(), 6, "the chain is full");
+    let mut policies = lab.policies.clone();
+    policies[0].retention.rules = xensnap::domain::retention::Rules::last(2);
+    lab.reload(policies).await;
+    lab.until("2026-03-01T21:50:00Z").await;
+    let causes: Vec<_> = jobs(&lab).await.into_iter().map(|job| (job.due_at, job.state, job.cause)).collect();
+    assert_eq!(lab.held()[&vm].last().map(String::as_str), Some("03-01 21:00"), "{:?} {causes:?}", lab.held());
+    assert_eq!(lab.held()[&vm].len(), 2, "{:?}", lab.held());
+    lab.stop().await;
+}
