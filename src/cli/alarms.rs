@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use super::asking::{Asking, Found, carry_out_asked, data};
 use super::out::say;
 use super::planned;
-use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, harmless, print_json, rough};
+use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, harmless, print_report, rough};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::daemon::report::{AlarmDelivery, AlarmsReport, RaisedAlarm, alarms_from_history};
@@ -59,9 +59,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = report(&args.asking).await?;
     let failing = report.deliveries.iter().any(is_failing);
     if args.json {
-        let mut body = serde_json::to_value(&report)?;
-        body.as_object_mut().map(|body| body.remove("at"));
-        print_json(report.at, &body)?;
+        print_report(report.at, &report)?;
     } else {
         show(&report, &Times::new(report.at, args.utc), &Screen::of_output());
     }

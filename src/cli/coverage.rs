@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 
 use super::asking::{Asking, data};
 use super::out::say;
-use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, harmless, print_json, rough, wrapped};
+use super::view::{Cell, Column, NOTHING, Screen, Table, Times, Tone, counted, harmless, print_report, rough, wrapped};
 use crate::daemon::Ask;
 use crate::daemon::report::{Away, Coverage, ProtectedVm, Rpo, Source};
 
@@ -48,9 +48,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broken = coverage.vms.iter().any(|vm| vm.rpo == Rpo::Broken);
     let coverage = narrowed(coverage, args.gaps);
     if args.json {
-        let mut body = serde_json::to_value(&coverage)?;
-        body.as_object_mut().map(|body| body.remove("at"));
-        print_json(coverage.at, &body)?;
+        print_report(coverage.at, &coverage)?;
     } else {
         show(&coverage, &Times::new(coverage.at, args.utc), &Screen::of_output());
     }

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::asking::{Asking, data};
 use super::out::say;
-use super::view::{Cell, Column, Screen, Table, Times, Tone, counted, harmless, print_json, rough, wrapped};
+use super::view::{Cell, Column, Screen, Table, Times, Tone, counted, harmless, print_report, rough, wrapped};
 use crate::daemon::Ask;
 use crate::daemon::report::{Leftover, OrphansReport};
 
@@ -40,9 +40,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     asker.done().await?;
     let report: OrphansReport = serde_json::from_value(answer?)?;
     if args.json {
-        let mut body = serde_json::to_value(&report)?;
-        body.as_object_mut().map(|body| body.remove("at"));
-        print_json(report.at, &body)?;
+        print_report(report.at, &report)?;
     } else {
         show(&report, &Times::new(report.at, args.utc), &Screen::of_output());
     }

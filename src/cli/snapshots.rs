@@ -14,7 +14,7 @@ use super::out::say;
 use super::reading::Reading;
 use super::view::shapes::SnapshotShape;
 use super::view::{Cell, Column, Table, Times, Tone, counted, print_json, rough, states};
-use crate::store::{Page, Snapshot, SnapshotFilter, SnapshotId, Store};
+use crate::store::{self, Page, Snapshot, SnapshotFilter, SnapshotId, Store};
 pub(super) use fate::{Fate, fates};
 
 /// How many rows are asked for at once.
@@ -96,16 +96,8 @@ async fn narrowed(args: &Args, store: &Store, names: &Names) -> anyhow::Result<S
 
 /// All snapshots that are there, page by page.
 pub(super) async fn present(store: &Store, filter: &SnapshotFilter) -> anyhow::Result<Vec<Snapshot>> {
-    let mut page = Page::first(AT_ONCE);
-    let mut all = Vec::new();
-    loop {
-        let listed = store.snapshots(SnapshotFilter { present: true, ..filter.clone() }, page).await?;
-        all.extend(listed.rows);
-        match listed.next {
-            Some(next) => page = page.after(next),
-            None => return Ok(all),
-        }
-    }
+    let filter = SnapshotFilter { present: true, ..filter.clone() };
+    Ok(store::all(|page| store.snapshots(filter.clone(), page)).await?)
 }
 
 /// By VM, then policy, then the newest first.

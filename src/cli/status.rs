@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::asking::{Asking, Found};
 use super::out::say;
-use super::view::{Screen, Times, print_json};
+use super::view::{Screen, Times, print_report};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::Ask;
 use crate::daemon::report::{self, Status};
@@ -60,18 +60,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let status = status(&args.asking).await?;
     if args.json {
-        json(&status)?;
+        print_report(status.at, &status)?;
     } else {
         page::show(&status, &Times::new(status.at, args.utc), &Screen::of_output()).iter().for_each(|line| say!("{line}"));
     }
     Ok(if status.service.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// `now` says what `at` says on the socket.
-fn json(status: &Status) -> anyhow::Result<()> {
-    let mut body = serde_json::to_value(status)?;
-    body.as_object_mut().map(|body| body.remove("at"));
-    print_json(status.at, &body)
 }
 
 /// How everything stands, as the service says, or else the history.

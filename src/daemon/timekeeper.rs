@@ -29,7 +29,7 @@ use crate::engine::error::Result;
 use crate::engine::site::SharedSite;
 use crate::engine::wishes::Wishes;
 use crate::engine::worker::Worker;
-use crate::store::{Claim, EventKind, NewSlot, Origin, SlotState, Store};
+use crate::store::{Claim, Cursor, EventKind, NewSlot, Origin, SlotState, Store};
 use crate::telemetry::Fact;
 
 /// By so much the schedules may have come further than the clock: a clock that is corrected a little goes back.
@@ -187,8 +187,10 @@ impl Timekeeper {
             let policies: Vec<Arc<Policy>> = plan.enabled_on(site.name()).cloned().collect();
             let ids = policies.iter().map(|policy| policy.id.to_string()).collect();
             self.store.start_cursors(site.uuid.0, ids, self.clock.now()).await?;
-            self.take_back(site).await?;
-            let cursors = self.store.cursors().await?;
+            let mut cursors = self.store.cursors().await?;
+            if self.take_back(site, &cursors).await? {
+                cursors = self.store.cursors().await?;
+            }
             let cursors: HashMap<&str, _> = cursors
                 .iter()
                 .filter(|cursor| cursor.pool == site.uuid.0)
@@ -207,19 +209,19 @@ impl Timekeeper {
     }
 
     /// Where the schedules have come further than the clock, the clock was ahead and is not any more. What it made us decide would keep
-    /// policies from firing until it is that time again.
-    async fn take_back(&self, site: &SharedSite) -> Result<()> {
+    /// policies from firing until it is that time again. True if something was taken back.
+    async fn take_back(&self, site: &SharedSite, cursors: &[Cursor]) -> Result<bool> {
         let now = self.clock.now();
-        let cursors = self.store.cursors().await?;
         let mut mine = cursors.iter().filter(|cursor| cursor.pool == site.uuid.0);
-        let Some(ahead) = mine.find(|cursor| cursor.last_due.is_some_and(|due| due > now + AHEAD)) else { return Ok(()) };
+        let Some(ahead) = mine.find(|cursor| cursor.last_due.is_some_and(|due| due > now + AHEAD)) else { return Ok(false) };
         let until = ahead.last_due.unwrap_or(now).to_rfc3339_opts(SecondsFormat::Secs, true);
         let taken_back = self.store.take_back(site.uuid.0, now).await?;
         let text = format!(
             "the clock went back: due times until {until} had been decided, by a clock that was ahead; {taken_back} of them had no run \
              and are decided anew when they come"
         );
-        Ok(site.note(site.event(EventKind::ClockSetBack, text)).await?)
+        site.note(site.event(EventKind::ClockSetBack, text)).await?;
+        Ok(true)
     }
 
     /// Decides everything that is due now.

@@ -15,7 +15,7 @@ use super::view;
 use crate::domain::id::{PolicyId, SnapshotUuid, VmUuid};
 use crate::domain::mark::{self, Mark, Ownership};
 use crate::domain::retention::{Candidate, Pin, State};
-use crate::store::{NewSnapshot, Page, Snapshot, SnapshotFilter, SnapshotState};
+use crate::store::{self, NewSnapshot, Snapshot, SnapshotFilter, SnapshotState};
 use crate::xenapi::inventory::Tables;
 use crate::xenapi::records::{Sr, Vdi, Vm, VmOperation};
 use crate::xenapi::types::{Ref, Uuid as ServerUuid};
@@ -87,16 +87,8 @@ async fn rows(site: &Site, vm: Uuid, policy: &PolicyId) -> Result<HashMap<Uuid, 
     let vms = site.store.find_vms(&vm.to_string()).await?;
     let Some(vm) = vms.into_iter().find(|row| row.pool == site.uuid.0 && row.uuid == vm) else { return Ok(HashMap::new()) };
     let filter = SnapshotFilter { vm: Some(vm.id), policy: Some(policy.to_string()), present: true, ..SnapshotFilter::default() };
-    let mut rows = HashMap::new();
-    let mut page = Page::first(1000);
-    loop {
-        let listed = site.store.snapshots(filter.clone(), page).await?;
-        rows.extend(listed.rows.into_iter().map(|row| (row.uuid, row)));
-        match listed.next {
-            Some(after) => page = page.after(after),
-            None => return Ok(rows),
-        }
-    }
+    let rows = store::all(|page| site.store.snapshots(filter.clone(), page)).await?;
+    Ok(rows.into_iter().map(|row| (row.uuid, row)).collect())
 }
 
 /// The row of a snapshot that the list of present ones lacks: one that vanished or was let go and is there all the same, or one that

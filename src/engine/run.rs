@@ -74,6 +74,7 @@ pub async fn drive(worker: &mut Worker, errand: Errand, only: Option<Vec<Uuid>>)
             store.advance_run(errand.run.id, RunState::Snapshotting).await?;
             continue;
         }
+        job::end_those_that_count_no_more(&errand, &jobs).await?;
         break;
     }
     if !errand.run.observe {
@@ -166,7 +167,6 @@ async fn secure(worker: &mut Worker, errand: &Errand) -> Result<bool> {
     advance(errand, RunState::Synchronising).await?;
     let Some(ids) = synchronised(worker, errand).await? else { return Ok(!errand.drain.is_cancelled()) };
     site.store.snapshots_durable(ids, site.now()).await?;
-    job::end_those_that_count_no_more(errand, &site.store.jobs_of(errand.run.id).await?).await?;
     Ok(true)
 }
 

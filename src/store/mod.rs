@@ -79,7 +79,7 @@ pub use installation::Installation;
 pub use jobs::{Job, JobState, Kind, NewJob};
 pub use lineage::Lineage;
 pub use open::{Migrated, Opened, Options};
-pub use page::{After, Listed, NoPlace, Page};
+pub use page::{After, Listed, NoPlace, Page, all};
 pub use policies::{Changes, Cursor, Policy, PolicySeen};
 pub use pools::{Member, Pool, PoolSeen, Vm};
 pub use removals::{NewRemoval, Part, PartState, Removal, RemovalState, Role};

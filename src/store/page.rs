@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 
 use super::columns::at;
+use super::error::Result;
 
 /// The most rows of one page.
 const MOST: u32 = 1000;
@@ -91,4 +92,20 @@ pub struct Listed<T> {
     pub rows: Vec<T>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<After>,
+}
+
+/// Every row of a list, page by page, the newest first.
+///
+/// # Errors
+/// As reading a page.
+pub async fn all<T, F: Future<Output = Result<Listed<T>>>>(read: impl Fn(Page) -> F) -> Result<Vec<T>> {
+    let (mut rows, mut page) = (Vec::new(), Page::first(MOST));
+    loop {
+        let listed = read(page).await?;
+        rows.extend(listed.rows);
+        match listed.next {
+            Some(after) => page = page.after(after),
+            None => return Ok(rows),
+        }
+    }
 }

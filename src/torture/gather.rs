@@ -11,7 +11,7 @@ use super::stage::{self, Stage};
 use super::witness::{ORIGINATOR, Seen};
 use crate::simulator::value::Ref;
 use crate::simulator::world::World;
-use crate::store::{Error, Options, Page, SlotFilter, SnapshotFilter, Store};
+use crate::store::{self, Error, Options, SlotFilter, SnapshotFilter, Store};
 
 /// The tag by which the service knows its tasks.
 const TAG: &str = "xensnap-nonce";
@@ -26,7 +26,7 @@ pub(super) async fn evidence(
     [began, healthy, ended]: [DateTime<Utc>; 3],
     deaths: &[String],
 ) -> Result<Evidence, Error> {
-    let (slots, recorded) = (slots(history).await?, recorded(history).await?);
+    let (slots, recorded) = told(history).await?;
     let seen = stage.chronicle.seen();
     let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, &recorded, world)));
     Ok(Evidence {
@@ -43,43 +43,15 @@ pub(super) async fn evidence(
     })
 }
 
-async fn slots(history: &Path) -> Result<Vec<SlotRow>, Error> {
+/// What the history says: its slots, and the disks that it recorded with snapshots.
+async fn told(history: &Path) -> Result<(Vec<SlotRow>, HashSet<Uuid>), Error> {
     let store = Store::open_read_only(history, &Options::default()).await?;
-    let mut rows = Vec::new();
-    let mut page = Page::first(500);
-    loop {
-        let listed = store.slots(SlotFilter::default(), page).await?;
-        rows.extend(listed.rows.iter().map(|slot| SlotRow {
-            policy: slot.policy.clone(),
-            due_at: slot.due_at,
-            is_final: slot.is_final(),
-        }));
-        match listed.next {
-            Some(after) => page = Page::first(500).after(after),
-            None => break,
-        }
-    }
+    let slots = store::all(|page| store.slots(SlotFilter::default(), page)).await?;
+    let snapshots = store::all(|page| store.snapshots(SnapshotFilter::default(), page)).await?;
     store.close().await?;
-    Ok(rows)
-}
-
-/// The disks that the history recorded with snapshots.
-async fn recorded(history: &Path) -> Result<HashSet<Uuid>, Error> {
-    let store = Store::open_read_only(history, &Options::default()).await?;
-    let mut disks = HashSet::new();
-    let mut page = Page::first(500);
-    loop {
-        let listed = store.snapshots(SnapshotFilter::default(), page).await?;
-        for row in &listed.rows {
-            disks.extend(row.disks.iter().map(|disk| disk.vdi).chain(row.suspend_image));
-        }
-        match listed.next {
-            Some(after) => page = Page::first(500).after(after),
-            None => break,
-        }
-    }
-    store.close().await?;
-    Ok(disks)
+    let slots = slots.into_iter().map(|slot| SlotRow { is_final: slot.is_final(), policy: slot.policy, due_at: slot.due_at });
+    let disks = snapshots.iter().flat_map(|row| row.disks.iter().map(|disk| disk.vdi).chain(row.suspend_image));
+    Ok((slots.collect(), disks.collect()))
 }
 
 fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) -> Remains {

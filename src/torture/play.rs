@@ -357,9 +357,8 @@ impl Play<'_> {
         let up = simulation.up().await;
         up.map_err(|error| Trouble::Stage(self.folder.to_owned(), error))?;
         self.empty_srs();
-        let wrong = simulation.faults().skew();
         simulation.set_faults(FaultPlan::default());
-        simulation.faults().add(Rule::on("*", Action::Skew(-wrong)).times(1));
+        self.set_server_clock();
         let stuck = [Fault::Stuck, Fault::Slow, Fault::Hung, Fault::Mute];
         if self.plan.kinds().iter().any(|kind| stuck.contains(kind)) {
             self.restart_server().await?;

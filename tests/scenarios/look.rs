@@ -8,15 +8,7 @@ use xensnap::store::{
 
 /// Follows a list to its end.
 async fn all<T, F: Future<Output = xensnap::store::Result<Listed<T>>>>(read: impl Fn(Page) -> F) -> Vec<T> {
-    let (mut rows, mut page) = (Vec::new(), Page::first(1000));
-    loop {
-        let listed = read(page).await.unwrap();
-        rows.extend(listed.rows);
-        match listed.next {
-            Some(after) => page = page.after(after),
-            None => break,
-        }
-    }
+    let mut rows = xensnap::store::all(read).await.unwrap();
     rows.reverse();
     rows
 }

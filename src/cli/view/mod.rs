@@ -24,7 +24,7 @@ pub(super) use screen::{Screen, Tone, cut, harmless, wrapped};
 pub(super) use table::{Cell, Column, Table};
 pub(super) use times::{Moment, Times, rough};
 
-pub(super) use json::print as print_json;
+pub(super) use json::{print as print_json, print_report};
 
 /// What stands where there is nothing to say.
 pub(super) const NOTHING: &str = "-";
