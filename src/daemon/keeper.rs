@@ -59,7 +59,7 @@ pub(super) struct Keeper {
     wishes: Arc<Wishes>,
     reaches: Reaches,
     metrics: Metrics,
-    /// Whether it also puts right what is left; a service that only answers a verb does not.
+    /// Whether it also puts right what is left, and tells of others; a service that only answers a verb does not.
     tends: bool,
     home: Home,
 }
@@ -389,7 +389,7 @@ impl Keeper {
                 orphans::tidy(worker, site).await?;
                 tidied = Some(self.clock.elapsed());
             }
-            if others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
+            if self.tends && others_told.is_none_or(|at| self.clock.elapsed() - at >= OTHERS_EVERY) {
                 self.tell_of_others(site).await?;
                 others_told = Some(self.clock.elapsed());
             }
