@@ -31,7 +31,7 @@ pub(in crate::cli) fn print<T: Serialize>(now: DateTime<Utc>, body: &T) -> anyho
 /// The same of a report that says itself when it was true: what it calls `at` on the socket is `now` here.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(in crate::cli) fn print_report<T: Serialize>(at: DateTime<Utc>, report: &T) -> anyhow::Result<()> {
     let mut body = serde_json::to_value(report)?;
     body.as_object_mut().map(|body| body.remove("at"));
