@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::check::{DEFAULT, WRONG_CONFIGURATION};
 use super::planned;
-use crate::clock::{SharedClock, SystemClock, follow};
+use crate::clock::{Clock as _, Hold, SharedClock, SystemClock, follow};
 use crate::config::{Config, DaemonConfig, Diagnostics, Severity};
 use crate::daemon::control::{Listening, PlaceError};
 use crate::daemon::{Daemon, Door, Exporter, Manager, Plan, Reload};
@@ -75,8 +75,7 @@ impl Args {
 /// When the history cannot be used, another service has the socket, or a part of the service ends.
 pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
     keep_memory_private();
-    let clock = clock(args.clock.as_deref()).await?;
-    let starting = clock.activity().hold();
+    let (clock, starting) = clock(args.clock.as_deref()).await?;
     let format = args.log_format();
     let Some(config) = load(&args.config, &clock, format) else { return Ok(ExitCode::from(WRONG_CONFIGURATION)) };
     let (mut plan, door) = match usable(&config, &args.config) {
@@ -104,8 +103,9 @@ pub async fn run(args: Args, build: Build) -> anyhow::Result<ExitCode> {
     let grace = config.daemon.drain_grace.0;
     let files = Files { handle: daemon.handle(), path: args.config, now: config, clock, format };
     let steering = tokio::spawn(steer(files, daemon.reloads()));
+    let running = daemon.run(grace);
     drop(starting);
-    let outcome = daemon.run(grace).await;
+    let outcome = running.await;
     steering.abort();
     outcome?;
     Fact::new(EventKind::Stopped).say("everything is at a safe point; the service ends");
@@ -120,17 +120,23 @@ fn keep_memory_private() {
     }
 }
 
-/// The machine's time, or that of whoever leads; without a leader there is nothing to go on for.
-async fn clock(leader: Option<&Path>) -> anyhow::Result<SharedClock> {
-    let Some(socket) = leader else { return Ok(Arc::new(SystemClock::new())) };
+/// The machine's time, or that of whoever leads; without a leader there is nothing to go on for. It is held from before the leader can
+/// find the process at rest.
+async fn clock(leader: Option<&Path>) -> anyhow::Result<(SharedClock, Hold)> {
+    let Some(socket) = leader else {
+        let clock = SystemClock::new();
+        let starting = clock.activity().hold();
+        return Ok((Arc::new(clock), starting));
+    };
     let joined = follow(socket).await;
     let (clock, following) = joined.with_context(|| format!("nobody leads the time at {}", socket.display()))?;
+    let starting = clock.activity().hold();
     tokio::spawn(async move {
         let error = following.await;
         eprintln!("xensnap: whoever led the time is gone: {error}");
         std::process::exit(1);
     });
-    Ok(Arc::new(clock))
+    Ok((Arc::new(clock), starting))
 }
 
 /// The control socket. Snapshots are taken without one too, so only another service that has it is a reason not to start.

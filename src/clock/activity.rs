@@ -5,9 +5,12 @@
 //! is an RAII value, so that a cut connection, a dropped future or a killed server keeps the sum at zero.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
 /// The counters of one clock.
@@ -143,12 +146,10 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Waits for `wait` without holding the clock, and holds it again afterwards.
-    pub async fn while_waiting<F: Future>(&mut self, wait: F) -> F::Output {
-        self.release();
-        let output = wait.await;
-        self.acquire();
-        output
+    /// Waits for `wait` without holding the clock, and holds it again afterwards. What `wait` does before it waits for the first time is
+    /// work: a connection that is prepared, a request on its way to the wire.
+    pub fn while_waiting<F: Future>(&mut self, wait: F) -> impl Future<Output = F::Output> {
+        Waiting { hold: self, wait }
     }
 
     fn release(&mut self) {
@@ -161,6 +162,30 @@ impl Hold {
         if !std::mem::replace(&mut self.held, true) {
             self.activity.add(&self.activity.busy, 1);
         }
+    }
+}
+
+pin_project! {
+    /// A wait of somebody who works. A type of its own, because waits are within waits, and each level of a stack counts.
+    struct Waiting<'a, F> {
+        hold: &'a mut Hold,
+        #[pin]
+        wait: F,
+    }
+}
+
+impl<F: Future> Future for Waiting<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let polled = this.wait.poll(context);
+        if polled.is_ready() {
+            this.hold.acquire();
+        } else {
+            this.hold.release();
+        }
+        polled
     }
 }
 
@@ -204,8 +229,8 @@ pub struct Exchange {
 
 impl Exchange {
     /// See [`Hold::while_waiting`].
-    pub async fn while_waiting<F: Future>(&mut self, wait: F) -> F::Output {
-        self.hold.while_waiting(wait).await
+    pub fn while_waiting<F: Future>(&mut self, wait: F) -> impl Future<Output = F::Output> {
+        self.hold.while_waiting(wait)
     }
 }
 
@@ -239,8 +264,13 @@ mod tests {
         let activity = Arc::new(Activity::default());
         let _sent = activity.request();
         let mut exchange = activity.accept();
-        let idle = exchange.while_waiting(async { activity.is_idle() }).await;
-        assert!(idle && !activity.is_idle());
+        let waits = async {
+            let idle_at_first = activity.is_idle();
+            tokio::task::yield_now().await;
+            (idle_at_first, activity.is_idle())
+        };
+        assert_eq!(exchange.while_waiting(waits).await, (false, true), "what comes before the first wait is work");
+        assert!(!activity.is_idle());
     }
 
     #[test]

@@ -46,7 +46,7 @@ use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::SharedClock;
+use crate::clock::{Hold, SharedClock};
 use crate::domain::build::Build;
 use crate::engine::lease::Home;
 use crate::engine::site::SharedSite;
@@ -207,11 +207,17 @@ impl Daemon {
         }
     }
 
-    /// Works until it is told to stop, then brings what runs to a safe point within `grace`.
+    /// Works until it is told to stop, then brings what runs to a safe point within `grace`. Time does not pass from the call on until
+    /// every part has begun.
     ///
     /// # Errors
     /// When a part of it cannot go on.
-    pub async fn run(mut self, grace: Duration) -> Result<(), DaemonError> {
+    pub fn run(self, grace: Duration) -> impl Future<Output = Result<(), DaemonError>> + Send {
+        let starting = self.clock.activity().hold();
+        self.work(starting, grace)
+    }
+
+    async fn work(mut self, starting: Hold, grace: Duration) -> Result<(), DaemonError> {
         drop(self.reloads.take());
         let parts = TaskTracker::new();
         let (failed, mut failures) = mpsc::channel(4);
@@ -246,6 +252,7 @@ impl Daemon {
         }
         parts.close();
         self.manager.ready();
+        drop(starting);
         let outcome = tokio::select! {
             () = self.stop.cancelled() => Ok(()),
             Some(failure) = failures.recv() => Err(failure),
@@ -265,8 +272,11 @@ impl Daemon {
         F: Future<Output = crate::engine::error::Result<()>> + Send + 'static,
     {
         let (failed, stop) = (failed.clone(), self.stop.clone());
+        // Until its first rest, from where on it says itself whether it works.
+        let mut starting = self.clock.activity().hold();
+        let begins = async move { starting.while_waiting(part).await };
         parts.spawn(async move {
-            let ended = tokio::spawn(part).await;
+            let ended = tokio::spawn(begins).await;
             if stop.is_cancelled() {
                 return;
             }

@@ -189,11 +189,11 @@ impl Core {
     /// Starts to connect, in a task that nobody's impatience ends.
     fn attempt(self: &Arc<Self>, down: Down) -> Attempt {
         let core = Arc::clone(self);
-        let at_work = self.clock.activity().hold();
+        let mut at_work = self.clock.activity().hold();
         let again = down.clone();
         let connecting = self.running.spawn(async move {
+            let reached = at_work.while_waiting(core.reach(&down)).await;
             drop(at_work);
-            let reached = core.reach(&down).await;
             core.settle(down, reached).await
         });
         let core = Arc::clone(self);

@@ -230,9 +230,14 @@ impl Lab {
     /// Starts a second service of our installation, with a history of its own, and does not wait for the pool. The server knows it as
     /// `standby`.
     pub async fn standby(&self, folder: &TempDir) -> Running {
+        self.standby_that_tells(folder, None).await
+    }
+
+    /// The same with figures, and series for so many VMs.
+    pub async fn standby_that_tells(&self, folder: &TempDir, export: Option<(Exporter, usize)>) -> Running {
         let mut plan = self.plan();
         plan.pools[0].settings.originator = originator("standby");
-        self.begin(folder.path(), plan, None).await
+        self.begin(folder.path(), plan, export).await
     }
 
     /// Starts the service although the pool is away, and waits until it listens.
@@ -276,8 +281,9 @@ impl Lab {
             daemon = daemon.exporting(exporter, vm_series);
         }
         let handle = daemon.handle();
-        let task = tokio::spawn(daemon.run(Duration::from_secs(600)));
-        Running { handle, task }
+        let running = daemon.run(Duration::from_secs(600));
+        assert!(!self.clock.activity().is_idle(), "no time passes before all parts of the service have begun");
+        Running { handle, task: tokio::spawn(running) }
     }
 
     /// Puts other policies in force while the service runs.
