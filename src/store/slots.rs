@@ -3,6 +3,8 @@
 //! What became of a claimed slot is told by its run; a slot that was missed, skipped or overlapped has only its reason. Either way one
 //! row per due time, for ever: slots that history's own retention has deleted stay claimed too.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -160,21 +162,26 @@ impl Store {
                 let Some(pool) = pools::existing(c, pool).await? else { return Ok(0) };
                 let gone = sqlx::query(
                     "DELETE FROM slots WHERE pool_id = $1 AND (due_at > $2 OR decided_at > $2) AND origin = $3
-                         AND id NOT IN (SELECT slot_id FROM runs) AND id NOT IN (SELECT slot_id FROM slots_waiting)",
+                         AND id NOT IN (SELECT slot_id FROM runs) AND id NOT IN (SELECT slot_id FROM slots_waiting)
+                     RETURNING policy_id",
                 );
-                let gone = gone.bind(pool).bind(at(now)).bind(Origin::Schedule.as_str()).execute(&mut *c).await?;
+                let gone = gone.bind(pool).bind(at(now)).bind(Origin::Schedule.as_str()).fetch_all(&mut *c).await?;
+                let policies: BTreeSet<i64> = gone.iter().map(|row| row.int("policy_id")).collect::<Result<_, _>>()?;
+                let policies = serde_json::to_string(&policies).unwrap_or_default();
                 sqlx::query(
                     "UPDATE cursors SET counts_from = MIN(counts_from, $2), last_due = (
                          SELECT MAX(s.due_at) FROM slots s WHERE s.policy_id = cursors.policy_id AND s.pool_id = cursors.pool_id
                              AND s.due_at <= $2 AND s.origin = $3)
-                     WHERE pool_id = $1 AND (last_due > $2 OR counts_from > $2)",
+                     WHERE pool_id = $1
+                         AND (last_due > $2 OR counts_from > $2 OR policy_id IN (SELECT value FROM json_each($4)))",
                 )
                 .bind(pool)
                 .bind(at(now))
                 .bind(Origin::Schedule.as_str())
+                .bind(policies)
                 .execute(c)
                 .await?;
-                Ok(gone.rows_affected())
+                Ok(gone.len() as u64)
             })
         })
         .await

@@ -203,3 +203,18 @@ async fn what_a_clock_that_was_ahead_decided_is_taken_back_unless_it_has_a_run()
     assert!(matches!(world.store.claim(slot("nightly", hour(2), SlotState::Claimed), hour(3)).await.unwrap(), Claim::Won(_)));
     assert!(matches!(world.store.claim(slot("nightly", hour(60), SlotState::Claimed), hour(60)).await.unwrap(), Claim::Lost(_)));
 }
+
+/// The clock was ahead by less than the time to the next slot: nothing of the policy is for a time to come, and its newest due time was
+/// decided too early all the same.
+#[tokio::test]
+async fn a_policy_of_which_a_decision_was_taken_back_decides_it_again() {
+    let world = World::new().await;
+    let pool = slot("nightly", hour(0), SlotState::Missed).pool;
+    for (policy, due) in [("nightly", 50), ("hourly", 2)] {
+        world.claimed(policy, hour(0)).await;
+        world.store.claim(slot(policy, hour(due), SlotState::Missed), hour(60)).await.unwrap();
+    }
+    assert_eq!(world.store.take_back(pool, hour(3)).await.unwrap(), 2);
+    let cursors = world.store.cursors().await.unwrap();
+    assert!(cursors.iter().filter(|cursor| cursor.pool == pool).all(|cursor| cursor.last_due == Some(hour(0))), "{cursors:?}");
+}
