@@ -1,6 +1,6 @@
-//! Everything that runs. One run of a policy on a pool at a time; the next slot is skipped while it works, and says so. What has a row
-//! already, such as the run of an earlier life beside a slot that it claimed last, waits for its turn. A run whose history could not be
-//! kept is driven again after a while, from where its row says.
+//! Everything that runs. One run of a policy on a pool at a time; the next slot is skipped while it works, and says so; but not for a
+//! run of an earlier life whose time is over. What has a row already, such as the run of an earlier life beside a slot that it claimed
+//! last, waits for its turn. A run whose history could not be kept is driven again after a while, from where its row says.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,7 @@ type Key = (PolicyId, Uuid);
 /// What runs, and what follows it.
 struct Running {
     due_at: DateTime<Utc>,
+    overlaps: bool,
     then: VecDeque<Line>,
 }
 
@@ -57,6 +58,15 @@ pub enum Start {
     Slot(SlotId),
     /// A run that an earlier life began, or that has work again.
     Again(Box<Run>),
+    /// A run that an earlier life began and for which no job may begin any more. It comes to its end, and no slot is skipped for it.
+    Over(Box<Run>),
+}
+
+impl Start {
+    /// Whether a slot that comes meanwhile is skipped.
+    fn overlaps(&self) -> bool {
+        !matches!(self, Self::Over(_))
+    }
 }
 
 impl Runs {
@@ -65,9 +75,9 @@ impl Runs {
         Self { inner: Arc::new(Inner { store, clock, running: Mutex::default(), count, changes }) }
     }
 
-    /// The slot whose run works for this policy on this pool.
+    /// The slot whose run works for this policy on this pool, and for which another slot is skipped.
     pub fn running(&self, policy: &PolicyId, pool: Uuid) -> Option<DateTime<Utc>> {
-        self.inner.lock().get(&(policy.clone(), pool)).map(|running| running.due_at)
+        self.inner.lock().get(&(policy.clone(), pool)).filter(|running| running.overlaps).map(|running| running.due_at)
     }
 
     /// How many runs there are.
@@ -105,7 +115,7 @@ impl Runs {
             if let Some(running) = running.get_mut(&key) {
                 return running.then.push_back(line);
             }
-            running.insert(key, Running { due_at, then: VecDeque::new() });
+            running.insert(key, Running { due_at, overlaps: line.start.overlaps(), then: VecDeque::new() });
             self.inner.count.send_replace(running.len());
         }
         line.spawn();
@@ -139,7 +149,7 @@ impl Inner {
         // What was to follow on a pool that was left is left too.
         running.then.retain(|next| !next.site.drain.is_cancelled());
         if let Some(next) = running.then.pop_front() {
-            running.due_at = next.due_at;
+            (running.due_at, running.overlaps) = (next.due_at, next.start.overlaps());
             return Some(next);
         }
         let left = registry.remove(key);
@@ -202,7 +212,7 @@ impl Line {
                 let new = NewRun { slot: *slot, uuid: Uuid::new_v4(), observe: self.policy.observe };
                 store.start_run(new, self.inner.clock.now()).await?
             }
-            Start::Again(run) => store.run(run.id).await?,
+            Start::Again(run) | Start::Over(run) => store.run(run.id).await?,
         };
         if run.outcome.is_some() {
             return Ok(Driven::Done(Box::new(run)));

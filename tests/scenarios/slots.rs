@@ -133,6 +133,28 @@ async fn a_slot_that_comes_while_the_run_before_still_works_is_recorded_as_overl
     lab.stop().await;
 }
 
+/// What the service could not do before it stopped is past its deadline when it starts again. That is told, and costs no other slot.
+#[tokio::test]
+async fn a_run_of_an_earlier_life_whose_time_is_over_is_no_reason_to_skip_a_slot() {
+    let mut lab = Lab::new(2, vec![policy("hourly", "0 * * * *", "*", 2)]).await;
+    lab.start().await;
+    let busy = ApiError::new("OTHER_OPERATION_IN_PROGRESS", ["VM", "OpaqueRef:x", "export", "OpaqueRef:y"]);
+    lab.simulation.set_faults(Plan::new(0).with(Rule::on("Async.VM.snapshot", Action::Refuse(busy))));
+    lab.until("2026-03-01T13:30:00Z").await;
+    lab.stop().await;
+    lab.simulation.set_faults(Plan::default());
+    lab.until("2026-03-01T14:02:00Z").await;
+    lab.start().await;
+    lab.until("2026-03-01T14:10:00Z").await;
+    let slots = look::slots(&lab.store(), "hourly").await;
+    assert_eq!((slots[0].state, slots[1].state), (SlotState::Claimed, SlotState::Late));
+    assert_eq!(dues(&lab, "hourly"), BTreeSet::from(["03-01 14:00".to_owned()]));
+    let runs = lab.store().runs(RunFilter::default(), Page::first(10)).await.unwrap().rows;
+    let outcomes: Vec<_> = runs.iter().map(|run| run.outcome).collect();
+    assert_eq!(outcomes, [Some(Outcome::Succeeded), Some(Outcome::Failed)]);
+    lab.stop().await;
+}
+
 #[tokio::test]
 async fn slots_outside_the_window_and_in_a_blackout_are_skipped_with_their_reason() {
     let mut hourly = policy("hourly", "0 * * * *", "*", 24);
