@@ -145,8 +145,8 @@ impl Keeper {
         self.stands(Phase::Comparing, None);
         let Some(incarnation) = site.pool.incarnation() else { return Ok(Left::Stopped) };
         let findings = match &site.succession {
-            Some(succession) => self.succeed(worker, site, succession).await?,
-            None => {
+            Some(succession) if !succession.is_settled() => self.succeed(worker, site, succession).await?,
+            _ => {
                 let doubt = self.doubt(site, &incarnation).await?;
                 reconcile::compare(worker, site, doubt).await?
             }
@@ -170,14 +170,17 @@ impl Keeper {
 
     /// Compares what another daemon left, and looks again at the newest slot of each policy that it may not have finished.
     async fn succeed(&self, worker: &mut Worker, site: &SharedSite, succession: &Succession) -> Result<Findings> {
+        while !(site.shows_the_present(worker, READING).await && succession.is_shown(worker, site, READING).await) {
+            tracing::warn!(pool = %site.name(), "the pool does not show yet what another daemon did; nothing is decided before it does");
+        }
         let plan = Arc::clone(&self.plan.borrow());
         let policies: Vec<Arc<Policy>> = plan.enabled_on(site.name()).cloned().collect();
-        site.shows_the_present(worker, READING).await;
-        let slots = slots_to_reconsider(site, policies.iter().map(|policy| &**policy), &succession.0);
+        let slots = slots_to_reconsider(site, policies.iter().map(|policy| &**policy), succession);
         let open = slots.iter().filter(|slot| !slot.is_complete).map(|slot| (slot.policy.clone(), slot.due_at)).collect();
         let findings = reconcile::compare_but(worker, site, Doubt::Successor, &open).await?;
         let from = |slot: &Reconsidered| (slot.policy.to_string(), slot.due_at);
         self.store.move_cursors(site.uuid.0, slots.iter().map(from).collect(), self.clock.now()).await?;
+        succession.settled().keep(&self.store, site.uuid, self.clock.now()).await?;
         Ok(findings)
     }
 
@@ -351,7 +354,11 @@ impl Keeper {
         if self.plan.borrow().policy(&run.policy).is_none() {
             chores::cancel_queued(&self.store, &run, self.clock.now()).await?;
         }
-        self.runs.start(site, &policy, run.due_at, Start::Again(Box::new(run)));
+        let jobs = self.store.jobs_of(run.id).await?;
+        let mut open = jobs.iter().filter(|job| !job.state.is_final()).peekable();
+        let is_over = open.peek().is_some() && open.all(|job| job.deadline <= self.clock.now());
+        let (due_at, run) = (run.due_at, Box::new(run));
+        self.runs.start(site, &policy, due_at, if is_over { Start::Over(run) } else { Start::Again(run) });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::reach::Phase;
 
 /// The pool is ours for now.
 pub(super) struct Turn {
-    /// Whom we follow, if another daemon worked with it before.
+    /// When it was last taken over from another daemon, if it ever was.
     pub(super) succession: Option<Succession>,
 }
 
@@ -44,7 +44,7 @@ impl Keeper {
                     if stale.is_some() {
                         self.stands(Phase::Unreachable, stale.clone());
                     }
-                    known = Some(Follows { claim, last_alive: Some(self.clock.now()), at: self.clock.now() });
+                    known = Some(Follows { claim, last_alive: Some(self.clock.now()), at: self.clock.now(), epoch: None });
                 }
                 Standing::Unknown => {}
             }
@@ -82,7 +82,7 @@ impl Keeper {
     }
 
     async fn take(&self, reached: &Reached, follows: Option<Follows>) -> Result<Turn> {
-        let Some(follows) = follows else { return Ok(Turn { succession: None }) };
+        let Some(follows) = follows else { return self.turn(reached, None).await };
         let name = &self.pool.settings.name;
         let who = follows.claim.as_ref().map_or_else(|| "somebody".to_owned(), Claim::who);
         let how = match (&follows.claim, follows.last_alive) {
@@ -92,7 +92,7 @@ impl Keeper {
         };
         let text = format!("the pool {name} is taken over from another daemon of this installation ({who}), {how}");
         self.note(reached, EventKind::LeaseTaken, text).await?;
-        Ok(Turn { succession: Some(Succession(follows)) })
+        self.turn(reached, Some(&follows)).await
     }
 
     /// Nobody is kept out, because nobody wishes so or the role does not allow it.
@@ -106,7 +106,17 @@ impl Keeper {
             );
             self.note(reached, EventKind::LeaseDenied, text).await?;
         }
-        Ok(Turn { succession: known.map(|follows| Succession(Follows { at: self.clock.now(), ..follows })) })
+        self.turn(reached, known.map(|follows| Follows { at: self.clock.now(), ..follows }).as_ref()).await
+    }
+
+    /// A takeover is written down before anything is done. Without one, an earlier life of ours may have been in the middle of its own.
+    async fn turn(&self, reached: &Reached, follows: Option<&Follows>) -> Result<Turn> {
+        let Some(follows) = follows else {
+            return Ok(Turn { succession: Succession::kept(&self.store, reached.uuid).await? });
+        };
+        let succession = Succession::from(follows);
+        succession.keep(&self.store, reached.uuid, self.clock.now()).await?;
+        Ok(Turn { succession: Some(succession) })
     }
 
     async fn note(&self, reached: &Reached, kind: EventKind, text: String) -> Result<()> {

@@ -126,7 +126,7 @@ pub struct Site {
     pub left: watch::Sender<Vec<Orphan>>,
     /// The lease under which the pool is worked with.
     pub tenure: Arc<Tenure>,
-    /// From whom the pool was taken over, if it was.
+    /// When the pool was last taken over from another daemon, if it ever was.
     pub succession: Option<Succession>,
     /// Set when the service stops, or another daemon has the lease: what has not begun is left.
     pub drain: CancellationToken,

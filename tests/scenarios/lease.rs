@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
+use xensnap::clock::Clock as _;
 use xensnap::domain::lease::{Terms, epoch_of};
 use xensnap::domain::mark::KEY;
 use xensnap::simulator::error::ApiError;
@@ -13,7 +14,7 @@ use xensnap::simulator::faults::{Action, Plan, Rule, When};
 use xensnap::simulator::ledger::Deed;
 use xensnap::simulator::storage::timings::Timings;
 use xensnap::simulator::value::Ref;
-use xensnap::store::{EventFilter, Page, SlotState};
+use xensnap::store::{EventFilter, Options, Page, SlotState, Store};
 
 use super::crash::life::{Death, Life, play};
 use super::crash::{policy_for, with_disks, world};
@@ -80,6 +81,22 @@ impl Pair {
         self.lab.until_works(self.second(), Duration::from_secs(900)).await.expect("somebody works with the pool")
     }
 
+    /// The first one dies when a call of its is struck; one that is dead is started before.
+    async fn dies_at(&self, strike: Rule) {
+        self.lab.simulation.set_faults(Plan::new(0).with(strike.originator(originator("lab"))));
+        self.first.dies(Death::Struck(self.lab.simulation.faults().clone()));
+        if self.first.is_dead() {
+            self.first.start(&self.lab).await;
+        }
+        assert!(self.first.until_dead(&self.lab, Duration::from_secs(300)).await);
+        self.lab.simulation.set_faults(Plan::default());
+    }
+
+    /// The next life of the first is on the other machine, with the history that is there.
+    fn moves(&mut self) {
+        std::mem::swap(&mut self.lab.folder, &mut self.history);
+    }
+
     async fn before_slot(&self) {
         self.lab.clock.advance_to(self.due - TimeDelta::seconds(1)).await;
     }
@@ -136,9 +153,25 @@ impl Pair {
     }
 
     async fn events(&self, running: &Running, kind: &str) -> usize {
-        let filter = EventFilter { kind: Some(kind.into()), ..EventFilter::default() };
-        running.handle.store().events(filter, Page::first(1000)).await.unwrap().rows.len()
+        count(running.handle.store(), kind).await
     }
+
+    /// The same of the first one, who may be dead.
+    async fn events_of_the_dead(&self, kind: &str) -> usize {
+        let path = self.lab.folder.path().join("history.sqlite");
+        if !path.exists() {
+            return 0;
+        }
+        let store = Store::open_read_only(path, &Options::default()).await.unwrap();
+        let count = count(&store, kind).await;
+        store.close().await.unwrap();
+        count
+    }
+}
+
+async fn count(store: &Store, kind: &str) -> usize {
+    let filter = EventFilter { kind: Some(kind.into()), ..EventFilter::default() };
+    store.events(filter, Page::first(1000)).await.unwrap().rows.len()
 }
 
 /// The first daemon dies after its first, second, third … call, each time in another hour; the other one ends what it began.
@@ -250,6 +283,53 @@ fn what_the_other_took_counts_for_retention() {
     });
 }
 
+/// A daemon dies before the second of its two snapshots; the one that takes over dies at its first, second, third … call, and the life that
+/// comes after may find its own lease. It goes on with what the first one began all the same.
+#[test]
+fn a_successor_that_dies_in_the_midst_of_the_takeover_is_followed_by_a_life_that_goes_on_with_it() {
+    play(async |life: Life| {
+        let mut pair = Pair::new(life, TERM).await;
+        pair.first.start(&pair.lab).await;
+        pair.hour("at first").await;
+        let mut in_the_takeover = 0;
+        for nth in (5..35).step_by(3) {
+            let when = format!("the successor was killed after call {nth}");
+            pair.before_slot().await;
+            let before = pair.taken("lab");
+            pair.dies_at(Rule::on("Async.VM.snapshot", Action::Cut(When::Before)).nth(2)).await;
+            pair.moves();
+            let takeovers = pair.events_of_the_dead("lease-taken").await;
+            pair.dies_at(Rule::on("*", Action::Cut(When::After)).nth(nth)).await;
+            in_the_takeover += usize::from(pair.events_of_the_dead("lease-taken").await > takeovers);
+            pair.first.start(&pair.lab).await;
+            pair.hour(&when).await;
+            assert_eq!(pair.taken("lab") - before, 2, "{when}");
+            assert_eq!(pair.events_of_the_dead("vanished").await, 0, "{when}: what the other removed, nobody need hear of");
+        }
+        assert!(in_the_takeover >= 5, "{in_the_takeover}");
+    });
+}
+
+/// What a standby has heard of the pool is old when it takes over: its news were on their way for longer than the other needed to take its
+/// snapshots and to leave.
+#[test]
+fn a_successor_decides_nothing_before_the_pool_shows_it_what_the_other_did() {
+    play(async |life: Life| {
+        let mut pair = Pair::both(life).await;
+        pair.hour("at first").await;
+        pair.lab.clock.advance_to(pair.due - TimeDelta::seconds(60)).await;
+        let late = Rule::on("event.from", Action::Delay(Duration::from_secs(600))).originator(originator("standby"));
+        pair.lab.simulation.set_faults(Plan::new(0).with(late));
+        pair.lab.pass(100).await;
+        pair.check("the first takes them");
+        pair.first.stop(&pair.lab).await;
+        pair.lab.pass(100).await;
+        assert_eq!(pair.events(pair.second(), "lease-taken").await, 1);
+        pair.hour("when the news are there").await;
+        assert_eq!(pair.taken("standby"), 0);
+    });
+}
+
 #[test]
 fn a_life_that_follows_its_own_does_not_wait() {
     play(async |life: Life| {
@@ -258,9 +338,9 @@ fn a_life_that_follows_its_own_does_not_wait() {
         pair.hour("at first").await;
         let before = pair.epochs();
         pair.first.kill();
-        let began = xensnap::clock::Clock::elapsed(&pair.lab.clock);
+        let began = pair.lab.clock.elapsed();
         pair.first.start(&pair.lab).await;
-        let took = xensnap::clock::Clock::elapsed(&pair.lab.clock) - began;
+        let took = pair.lab.clock.elapsed() - began;
         assert!(took <= Duration::from_secs(10), "{took:?}");
         assert!(pair.epochs().last() > before.last(), "{:?} after {before:?}", pair.epochs());
         assert!(pair.epochs().len() <= 2, "what nobody needs is removed: {:?}", pair.epochs());
@@ -295,7 +375,7 @@ fn a_leader_that_was_suspended_proves_its_lease_again_before_it_acts() {
         let mut pair = Pair::both(life).await;
         pair.hour("at first").await;
         pair.before_slot().await;
-        let now = xensnap::clock::Clock::elapsed(&pair.lab.clock);
+        let now = pair.lab.clock.elapsed();
         pair.lab.clock.jump_to(now + Duration::from_secs(600));
         pair.hour("after ten minutes without anybody").await;
         pair.hour("the next hour").await;

@@ -252,7 +252,7 @@ impl Lease {
             Added::Won => {
                 let synchronised = acting || self.mine.is_some_and(|mine| mine.synchronised && self.highest_is_mine);
                 if !acting && !self.highest_is_mine {
-                    self.before = self.others.last_key_value().and_then(|(_, other)| other.claim.clone());
+                    self.before = self.predecessor();
                 }
                 self.mine = Some(Mine { epoch, sent, synchronised });
                 self.own.insert(epoch);
@@ -363,6 +363,15 @@ impl Lease {
     /// Until when some other's claim may be alive.
     fn living(&self, now: Duration) -> Option<Duration> {
         self.others.values().filter_map(|other| self.end_of(other)).filter(|end| now < *end).max()
+    }
+
+    /// Whose claim ours follows. An earlier life that has renewed its claim has removed what was below: where another's is still there, that
+    /// life may have ended before it went on with anything.
+    fn predecessor(&self) -> Option<Claim> {
+        let mut claims = self.others.values().rev().map(|other| other.claim.as_ref());
+        let newest = claims.next()?;
+        let below = || claims.flatten().find(|claim| !self.is_earlier_life(claim));
+        newest.map(|newest| if self.is_earlier_life(newest) { below().unwrap_or(newest) } else { newest }).cloned()
     }
 
     /// Whether whoever wrote it has said that it ended, there or above, or is known to have.

@@ -116,6 +116,21 @@ fn who_left_in_order_or_was_an_earlier_life_is_not_waited_for() {
     assert_eq!(homeless.next(at(0), 1), Next::Sleep(at(60)), "nothing is proven by two that do not know where they are");
 }
 
+/// It may have ended before it went on with what the other began.
+#[test]
+fn a_first_claim_of_an_earlier_life_does_not_hide_whom_it_followed() {
+    let (other, earlier) = (claim(1, "a"), claim(2, "b"));
+    for (below, follows) in [(&other, &other), (&claim(4, "b"), &earlier)] {
+        let mut lease = lease(3, "b", 0);
+        let both = keys(&[(7, below), (8, &earlier)]);
+        lease.read(&both, at(0), at(0), 1);
+        lease.read(&both, at(60), at(60), 1);
+        assert_eq!(lease.next(at(60), 1), Next::Add(9));
+        lease.added(9, Added::Won, at(60), at(60), 1);
+        assert_eq!(lease.before(), Some(follows));
+    }
+}
+
 #[test]
 fn a_value_that_nobody_understands_is_waited_for_as_if_it_were_alive() {
     let mut lease = lease(2, "b", 0);

@@ -64,6 +64,8 @@ pub struct Follows {
     pub last_alive: Option<DateTime<Utc>>,
     /// When it became ours.
     pub at: DateTime<Utc>,
+    /// The number of the claim by which it did; nothing where no lease is kept.
+    pub epoch: Option<u64>,
 }
 
 impl Standing {
@@ -288,7 +290,7 @@ impl Keeper {
         }
         let ago = |seen: Duration| TimeDelta::from_std(now.saturating_sub(seen)).unwrap_or(TimeDelta::MAX);
         let last_alive = self.lease.last_alive().and_then(|seen| at.checked_sub_signed(ago(seen)));
-        Some(Follows { claim: Some(before.clone()), last_alive, at })
+        Some(Follows { claim: Some(before.clone()), last_alive, at, epoch: self.lease.epoch() })
     }
 
     /// Waits, at most so long, for anything that may change the decision.
