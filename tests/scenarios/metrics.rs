@@ -6,17 +6,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use xensnap::daemon::{Alarms, Door, DoorError, Exporter};
+use xensnap::domain::lease::Terms;
 use xensnap::simulator::error::ApiError;
 use xensnap::simulator::faults::{Action, Plan, Rule};
 
 use super::alarms::told;
-use super::lab::{Lab, policy};
+use super::lab::{Lab, folder, policy};
 use super::receiver::{Answer, Receiver};
 
 fn door() -> Door {
@@ -227,4 +229,24 @@ fn the_alert_rules_fire_when_they_should() {
             String::from_utf8_lossy(&checked.stderr)
         );
     }
+}
+
+/// Whoever stands by says so, and that the pool is not worked with is no news; policies are told of by the other.
+#[tokio::test]
+async fn who_stands_by_says_so_and_leaves_the_policies_to_the_other() {
+    let mut lab = Lab::new(1, vec![policy("nightly", "0 2 * * *", "*", 1)]).await;
+    lab.lease = Some(Terms { expires: Duration::from_secs(60) });
+    lab.start().await;
+    let exporter = Exporter::open(&door()).await.unwrap();
+    let (address, history) = (exporter.address().unwrap(), folder());
+    let _second = lab.standby_that_tells(&history, Some((exporter, 100))).await;
+    lab.pass(5).await;
+    let second = page(address, "/metrics", "").await;
+    assert_eq!(value(&second, "xensnap_pool_standing_by", &["pool=\"lab\""]), 1.0);
+    assert!(!second.contains("policy=\"nightly\""), "{second}");
+    lab.stop().await;
+    lab.pass(60).await;
+    let second = page(address, "/metrics", "").await;
+    assert_eq!(value(&second, "xensnap_pool_standing_by", &["pool=\"lab\""]), 0.0);
+    assert_eq!(value(&second, "xensnap_policy_vms", &["policy=\"nightly\""]), 1.0);
 }

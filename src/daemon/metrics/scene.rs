@@ -69,9 +69,12 @@ impl Gatherer {
         let mut pools = Vec::new();
         for planned in &plan.pools {
             let name = &planned.settings.name;
-            let mut scene = PoolScene { name: name.clone(), ..PoolScene::default() };
+            let standing_by = self.handle.desk.reaches.is_standing_by(name);
+            let mut scene = PoolScene { name: name.clone(), standing_by, ..PoolScene::default() };
             if let Some(site) = sites.iter().find(|site| site.name() == name) {
-                scene.policies = plan.enabled_on(name).map(|policy| self.policy(site, policy, &since)).collect();
+                // How well VMs are protected is told by the daemon that works with the pool.
+                let policies = plan.enabled_on(name).filter(|_| !standing_by);
+                scene.policies = policies.map(|policy| self.policy(site, policy, &since)).collect();
                 self.pool(site, &costly, &mut scene).await?;
             }
             pools.push(scene);

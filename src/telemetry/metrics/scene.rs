@@ -38,6 +38,8 @@ pub struct PoolScene {
     pub name: String,
     /// It was reached.
     pub connected: bool,
+    /// Another daemon of the installation works with it, and this one stands by.
+    pub standing_by: bool,
     /// History and pool agree, so that snapshots may be removed.
     pub trusted: bool,
     /// The policies that apply to it.
@@ -168,6 +170,11 @@ impl Scene {
     fn pools(&self, shelf: &mut Shelf) {
         let of = |value: fn(&PoolScene) -> i64| self.pools.iter().map(move |pool| (Of { pool: pool.name.clone() }, value(pool)));
         shelf.gauges("pool_connected", "1 while the pool is reached", of(|pool| pool.connected.into()));
+        shelf.gauges(
+            "pool_standing_by",
+            "1 while another daemon of the installation works with the pool, and this one stands by",
+            of(|pool| pool.standing_by.into()),
+        );
         shelf.gauges(
             "pool_trusted",
             "1 while history and pool agree; nothing is removed otherwise",
