@@ -35,6 +35,16 @@ fn is_open(folder: &Path) -> bool {
     mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE
 }
 
+/// Looks at a program that runs as the service. One that is not there is told when its hook runs.
+pub(super) fn program(path: &Path, place: Place, findings: &mut Findings) {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let open = if mode(path) & OTHERS_WRITE != 0 { Some(path) } else { Some(folder).filter(|folder| is_open(folder)) };
+    if let Some(open) = open {
+        let help = format!("whoever writes there decides what the service runs: chmod o-w {}", open.display());
+        findings.error(place, "everybody on this machine may change this program", help);
+    }
+}
+
 /// Looks at a file that has a password in it.
 pub(super) fn password(path: &Path, place: Place, findings: &mut Findings) {
     if mode(path) & OTHERS_READ != 0 {

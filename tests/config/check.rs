@@ -179,6 +179,25 @@ xensnap.toml: not usable, 1 error
 }
 
 #[test]
+fn a_hook_that_everybody_may_change_is_not_run() {
+    let folder = folder(MAIN, &[]);
+    let hook = folder.path().join("hook");
+    let policy = format!("{POLICY}\n[[policy.hooks]]\nphase = \"before_run\"\ncommand = [\"{}\"]\n", hook.display());
+    put(folder.path(), "policies.d/a.toml", &policy, 0o644);
+    put(folder.path(), "hook", "#!/bin/sh\n", 0o757);
+    check(folder.path()).assert().code(78).stderr_eq(str![[r#"
+error: everybody on this machine may change this program
+...
+  = help: whoever writes there decides what the service runs: chmod o-w [..]/hook
+
+xensnap.toml: not usable, 1 error
+
+"#]]);
+    put(folder.path(), "hook", "#!/bin/sh\n", 0o755);
+    check(folder.path()).assert().code(0);
+}
+
+#[test]
 fn what_everybody_may_write_decides_nothing() {
     let folder = folder(MAIN, &[("a.toml", POLICY)]);
     put(folder.path(), "policies.d/a.toml", POLICY, 0o666);

@@ -1,9 +1,11 @@
 //! `[[policy.hooks]]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::super::fields::{Fields, text};
 use super::super::findings::Findings;
+use super::super::rights;
 use super::super::tree::{Table, Value};
 use crate::domain::policy::{Hook, OnFailure, Phase};
 use crate::domain::span::Exact;
@@ -66,6 +68,8 @@ fn command(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Vec<Strin
     } else if text.text.contains(' ') && command.value.len() == 1 {
         let help = "write each argument as a text of its own: [\"/bin/sync\", \"-f\"]";
         findings.warning(program.place, "the program's path contains a space", help);
+    } else {
+        rights::program(Path::new(&text.text), program.place, findings);
     }
     if let Some((node, _)) = command.value.iter().find(|(_, text)| text.text.contains('\0')) {
         findings.error(node.place, "a command cannot contain a zero byte", "remove \\u0000");
