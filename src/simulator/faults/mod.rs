@@ -38,7 +38,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::error::{ApiError, ApiResult};
-use super::value::{Ref, Value};
+use super::value::{Ref, Text, Value};
 use super::world::World;
 
 /// A call as faults see it.
@@ -50,6 +50,8 @@ pub struct Call<'a> {
     pub args: &'a [Value],
     /// What the client called itself at login; empty when unknown.
     pub originator: &'a str,
+    /// As whom it is logged in, or wants to be; empty when unknown.
+    pub user: &'a str,
 }
 
 /// What the connection must do about a call, in this order.
@@ -188,6 +190,7 @@ struct Armed {
     rule: Rule,
     met: u64,
     struck: u64,
+    struck_user: Option<Text>,
     effects: Vec<Effect>,
     /// How many effects were dropped from the front.
     dropped: usize,
@@ -240,6 +243,13 @@ impl Faults {
         self.lock().rules.iter().filter(|armed| armed.rule.name == name).map(|armed| armed.struck).sum()
     }
 
+    /// As whom the client was logged in whose call a fault of this name struck last.
+    pub fn struck_user(&self, name: &str) -> Option<Text> {
+        let state = self.lock();
+        let named = state.rules.iter().filter(|armed| armed.rule.name == name);
+        named.rev().find_map(|armed| armed.struck_user.clone())
+    }
+
     /// What the faults do to a call. Effects on the world take place here.
     pub fn on_call(&self, world: &mut World, call: Call<'_>, now: Now) -> Strikes {
         let mut state = self.lock();
@@ -254,6 +264,7 @@ impl Faults {
             let action = state.rules[at].rule.action.clone();
             let effect = state.on_world(world, at, &action).unwrap_or_else(|| action.to_string());
             let note = state.rules[at].note(now.wall, call.method, effect);
+            state.rules[at].struck_user = Some(call.user.into());
             strikes.notes.push((at, note));
             strikes.take(action);
         }
@@ -278,7 +289,7 @@ impl Faults {
     pub fn on_disk(&self, world: &World, method: &str, vm: &str, nth: u64, now: Now) -> Option<ApiError> {
         let mut state = self.lock();
         let args = [Value::str(vm)];
-        let call = Call { method, args: &args, originator: "" };
+        let call = Call { method, args: &args, originator: "", user: "" };
         for at in 0..state.rules.len() {
             let Action::FailDisk { disk, error } = state.rules[at].rule.action.clone() else { continue };
             let matching = Match { originator: None, ..state.rules[at].rule.matching.clone() };
@@ -397,7 +408,7 @@ fn reached(moment: Moment, start: Duration, now: Now) -> bool {
 
 impl Armed {
     fn new(rule: Rule) -> Self {
-        Self { rule, met: 0, struck: 0, effects: Vec::new(), dropped: 0 }
+        Self { rule, met: 0, struck: 0, struck_user: None, effects: Vec::new(), dropped: 0 }
     }
 
     /// Notes an effect; the number finds it again.

@@ -27,7 +27,7 @@ fn faults(rule: Rule) -> Faults {
 }
 
 fn strike(faults: &Faults, world: &mut World, method: &str, arg: &str) -> Strikes {
-    faults.on_call(world, Call { method, args: &[Value::str(arg)], originator: "xensnap" }, at(1))
+    faults.on_call(world, Call { method, args: &[Value::str(arg)], originator: "xensnap", user: "root" }, at(1))
 }
 
 fn no_space() -> ApiError {
@@ -122,7 +122,7 @@ fn a_window_keeps_a_fault_to_its_time() {
     rule.trigger.until = Some(Moment::At(at(20).wall));
     let faults = faults(rule);
     let struck = |seconds| {
-        let call = Call { method: "VM.start", args: &[], originator: "" };
+        let call = Call { method: "VM.start", args: &[], originator: "", user: "" };
         faults.on_call(&mut world(), call, at(seconds)).instead.is_some()
     };
     assert_eq!([9, 10, 19, 20].map(struck), [false, true, true, false]);

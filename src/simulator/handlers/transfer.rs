@@ -108,12 +108,13 @@ async fn open(exchange: Exchange<'_>, kind: Kind) -> Result<Transfer<'_>, io::Re
     let method = format!("{} {}", exchange.head.method, exchange.head.path);
     shared.count_call(&method);
     let args: Vec<Value> = exchange.head.query.iter().map(|(_, value)| Value::str(&**value)).collect();
-    let originator = exchange.head.param("session_id").map(Ref::from);
+    let session = exchange.head.param("session_id").map(Ref::from);
     let now = Now::of(&*shared.clock);
     let strikes = shared.step(|world| {
-        let session = originator.and_then(|session| world.sessions.get(&session));
-        let originator = session.map(|session| session.originator.clone()).unwrap_or_default();
-        shared.options.faults.on_call(world, Call { method: &method, args: &args, originator: &originator }, now)
+        let session = session.and_then(|session| world.sessions.get(&session));
+        let (originator, user) = session.map(|session| (session.originator.clone(), session.user.clone())).unwrap_or_default();
+        let call = Call { method: &method, args: &args, originator: &originator, user: &user };
+        shared.options.faults.on_call(world, call, now)
     });
     let caller = match auth::caller(&exchange, kind.realm, kind.role).await {
         Ok(caller) => caller,

@@ -10,7 +10,7 @@ use crate::simulator::error::{ApiError, ApiResult};
 use crate::simulator::faults::{self, Instead, Now, Pace, Spoil, Strikes, When};
 use crate::simulator::handlers::spoil;
 use crate::simulator::types::untyped;
-use crate::simulator::value::{Ref, Value};
+use crate::simulator::value::{Ref, Text, Value};
 
 /// What becomes of a call before it is looked at.
 pub(super) enum Fate {
@@ -27,12 +27,14 @@ pub(super) fn meet(exchange: &Exchange<'_>, call: &Call) -> Strikes {
         return Strikes::default();
     }
     let args: Vec<Value> = call.params.iter().skip(1).map(untyped).collect();
-    let session = call.params.first().and_then(|first| first.text()).map(Ref::from);
+    let first = call.params.first().and_then(|first| first.text()).map(Ref::from).unwrap_or_default();
     let now = Now::of(&*shared.clock);
     shared.step(|world| {
-        let session = session.and_then(|session| world.sessions.get(&session));
-        let originator = session.map(|session| session.originator.clone()).unwrap_or_default();
-        let call = faults::Call { method: &call.method, args: &args, originator: &originator };
+        let session = world.sessions.get(&first);
+        // Whoever logs in has no session yet, and names himself instead.
+        let (originator, user) = session
+            .map_or_else(|| (Text::default(), first.clone()), |session| (session.originator.clone(), session.user.clone()));
+        let call = faults::Call { method: &call.method, args: &args, originator: &originator, user: &user };
         shared.options.faults.on_call(world, call, now)
     })
 }

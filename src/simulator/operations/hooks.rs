@@ -28,7 +28,7 @@ pub async fn inside_checkpoint(context: &Context, vm: &Ref, method: &'static str
     let faults = &context.shared.options.faults;
     let now = Now::of(&*context.shared.clock);
     let args = [Value::str(vm.clone())];
-    let call = Call { method, args: &args, originator: &context.caller.originator };
+    let call = Call { method, args: &args, originator: &context.caller.originator, user: &context.caller.user };
     let strikes = context.step(|world| faults.on_call(world, call, now));
     context.work(strikes.delay).await;
     let outcome = match &strikes.instead {
