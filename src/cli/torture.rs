@@ -91,7 +91,8 @@ type Went = (u64, anyhow::Result<Outcome>);
 impl Campaign {
     /// Whether all seeds were clean and, if that is asked for, every kind of fault was seen.
     fn all(&self, seeds: std::ops::Range<u64>, jobs: u64, every_kind: bool) -> anyhow::Result<bool> {
-        let (mut tally, mut failed, mut unheard, began) = (Tally::default(), Vec::new(), 0, Instant::now());
+        let (mut tally, mut failed, began) = (Tally::default(), Vec::new(), Instant::now());
+        let (mut unheard, mut spared) = (0, 0);
         let (next, (tell, told)) = (AtomicU64::new(seeds.start), std::sync::mpsc::channel::<Went>());
         std::thread::scope(|scope| {
             for _ in 0..jobs {
@@ -104,6 +105,7 @@ impl Campaign {
                 let outcome = outcome.inspect_err(|_| next.store(u64::MAX, Ordering::Relaxed))?;
                 tally.add(&outcome.tally);
                 unheard += outcome.unheard;
+                spared += outcome.spared;
                 failed.extend((!outcome.violations.is_empty()).then_some(seed));
             }
             anyhow::Ok(())
@@ -117,6 +119,11 @@ impl Campaign {
         }
         if unheard > 0 {
             say!("{unheard} disks are left of calls that died with the server before anybody heard of them (docs/ORPHANS.md)");
+        }
+        if spared > 0 {
+            say!(
+                "{spared} disks are left that a VM used when they were to be destroyed; people are told of them (docs/ORPHANS.md)"
+            );
         }
         let count = seeds.end - seeds.start;
         say!("{count} seeds in {:.0?}, {} crashes of the service; failed: {failed:?}", began.elapsed(), tally.kills());

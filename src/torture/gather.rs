@@ -1,7 +1,7 @@
 //! The evidence, once everything is over: what was seen, what is left at the pool, and what the history says.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -9,26 +9,31 @@ use uuid::Uuid;
 use super::invariants::{Evidence, Remains, SlotRow};
 use super::stage::{self, Stage};
 use super::witness::{ORIGINATOR, Seen};
-use crate::simulator::value::Ref;
+use crate::domain::id::InstallationId;
+use crate::domain::lease::{Claim, epoch_of};
+use crate::simulator::value::{Ref, Text, Value};
 use crate::simulator::world::World;
-use crate::store::{self, Error, Options, SlotFilter, SnapshotFilter, Store};
+use crate::store::{self, Error, Options, PartState, SlotFilter, SnapshotFilter, Store};
 
 /// The tag by which the service knows its tasks.
 const TAG: &str = "xensnap-nonce";
 
-/// Everything; the moments are those of the beginning, of the end of all faults, and now.
+/// Everything, by the histories of all services that ran; the moments are those of the beginning, of the end of all faults, and now.
 ///
 /// # Errors
 /// When the history cannot be read.
 pub(super) async fn evidence(
     stage: &Stage,
-    history: &Path,
+    histories: &[PathBuf],
     [began, healthy, ended]: [DateTime<Utc>; 3],
     deaths: &[String],
 ) -> Result<Evidence, Error> {
-    let (slots, recorded) = told(history).await?;
+    let mut told = Told::default();
+    for history in histories {
+        told.read(history).await?;
+    }
     let seen = stage.chronicle.seen();
-    let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, &recorded, world)));
+    let remains = stage.simulation.shared().map(|shared| shared.step(|world| remains(stage, &seen, &told, world)));
     Ok(Evidence {
         policies: stage.policies.clone(),
         began,
@@ -37,24 +42,38 @@ pub(super) async fn evidence(
         touches: seen.touches,
         removals: seen.removals,
         doubles: seen.doubles,
-        slots,
+        slots: told.slots,
         remains: remains.unwrap_or_default(),
         deaths: deaths.to_vec(),
     })
 }
 
-/// What the history says: its slots, and the disks that it recorded with snapshots.
-async fn told(history: &Path) -> Result<(Vec<SlotRow>, HashSet<Uuid>), Error> {
-    let store = Store::open_read_only(history, &Options::default()).await?;
-    let slots = store::all(|page| store.slots(SlotFilter::default(), page)).await?;
-    let snapshots = store::all(|page| store.snapshots(SnapshotFilter::default(), page)).await?;
-    store.close().await?;
-    let slots = slots.into_iter().map(|slot| SlotRow { is_final: slot.is_final(), policy: slot.policy, due_at: slot.due_at });
-    let disks = snapshots.iter().flat_map(|row| row.disks.iter().map(|disk| disk.vdi).chain(row.suspend_image));
-    Ok((slots.collect(), disks.collect()))
+/// What the histories say.
+#[derive(Default)]
+struct Told {
+    slots: Vec<SlotRow>,
+    /// The disks that were recorded with snapshots.
+    recorded: HashSet<Uuid>,
+    /// Those of them that were in use by a VM when they were to be destroyed.
+    spared: HashSet<Uuid>,
 }
 
-fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) -> Remains {
+impl Told {
+    async fn read(&mut self, history: &Path) -> Result<(), Error> {
+        let store = Store::open_read_only(history, &Options::default()).await?;
+        let slots = store::all(|page| store.slots(SlotFilter::default(), page)).await?;
+        let slots = slots.into_iter().map(|slot| SlotRow { is_final: slot.is_final(), policy: slot.policy, due_at: slot.due_at });
+        self.slots.extend(slots);
+        for row in store::all(|page| store.snapshots(SnapshotFilter::default(), page)).await? {
+            self.recorded.extend(row.disks.iter().map(|disk| disk.vdi).chain(row.suspend_image));
+            let parts = store.removals_of(row.uuid).await?.into_iter().flat_map(|removal| removal.parts);
+            self.spared.extend(parts.filter(|part| part.state == PartState::Spared).map(|part| part.uuid));
+        }
+        store.close().await
+    }
+}
+
+fn remains(stage: &Stage, seen: &Seen, told: &Told, world: &World) -> Remains {
     let held = stage.chronicle.held(world);
     let database = &world.database;
     let own = |class: &str, object: &Ref| seen.own.contains(&database.text(class, object, "uuid"));
@@ -63,7 +82,11 @@ fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) 
     let images: HashSet<Ref> = database.refs("VM").iter().map(|vm| database.text("VM", vm, "suspend_VDI")).collect();
     let used = |vdi: &Ref| images.contains(vdi) || !database.texts("VDI", vdi, "VBDs").is_empty();
     let loose = |vdi: &Ref| own("VDI", vdi) && database.bool("VDI", vdi, "managed") && !used(vdi);
-    let heard_of = |vdi: &Ref| database.text("VDI", vdi, "uuid").parse().is_ok_and(|uuid: Uuid| recorded.contains(&uuid));
+    let is_in =
+        |vdi: &Ref, disks: &HashSet<Uuid>| database.text("VDI", vdi, "uuid").parse().is_ok_and(|uuid| disks.contains(&uuid));
+    let loose_disks: Vec<Ref> = database.refs("VDI").into_iter().filter(|vdi| loose(vdi)).collect();
+    let (heard_of, unheard): (Vec<Ref>, Vec<Ref>) = loose_disks.into_iter().partition(|vdi| is_in(vdi, &told.recorded));
+    let (spared, disks): (Vec<Ref>, Vec<Ref>) = heard_of.into_iter().partition(|vdi| is_in(vdi, &told.spared));
     let ours = |task: &Ref| database.map_text("task", task, "other_config", TAG).is_some();
     let named = |class: &str, object: &Ref| {
         format!("{} ({})", database.text(class, object, "uuid"), database.text(class, object, "name_label"))
@@ -78,8 +101,9 @@ fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) 
     });
     Remains {
         unmarked: all("VM", &unmarked),
-        disks: all("VDI", &|vdi: &Ref| loose(vdi) && heard_of(vdi)),
-        unheard: database.refs("VDI").iter().filter(|vdi| loose(vdi) && !heard_of(vdi)).count(),
+        disks: disks.iter().map(|vdi| named("VDI", vdi)).collect(),
+        unheard: unheard.len(),
+        spared: spared.len(),
         tasks: all("task", &ours),
         sessions: world.sessions.values().filter(|session| &*session.originator == ORIGINATOR).count(),
         halted: all("VM", &|vm: &Ref| {
@@ -91,6 +115,19 @@ fn remains(stage: &Stage, seen: &Seen, recorded: &HashSet<Uuid>, world: &World) 
         covered: covered.collect(),
         held,
     }
+}
+
+/// The process that says in the pool that it has the lease.
+pub(super) fn holder(stage: &Stage) -> Option<u32> {
+    let installation: InstallationId = stage::INSTALLATION.parse().ok()?;
+    let claims = stage.simulation.shared()?.step(|world| {
+        let pool = world.database.refs("pool").into_iter().next()?;
+        let config = world.database.get("pool", &pool, "other_config")?;
+        let claim = |(key, value): &(Text, Value)| Some((epoch_of(&installation, key)?, Claim::decode(value.as_text()?)?));
+        Some(config.members().iter().filter_map(claim).collect::<Vec<_>>())
+    });
+    let (_, newest) = claims?.into_iter().max_by_key(|(epoch, _)| *epoch)?;
+    (!newest.released).then_some(newest.pid)
 }
 
 fn under_way(world: &World, class: &str) -> Vec<String> {

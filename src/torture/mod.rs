@@ -20,6 +20,7 @@
 //! | `strike` | a step of the plan as a fault of the simulator |
 //! | `neighbour` | somebody else who works with the pool |
 //! | `play` | one seed from the beginning to the verdict |
+//! | `play/lives` | the two services in it: who runs, who acts, who is killed |
 //! | `witness` | what really happened |
 //! | `gather` | the evidence, once everything is over |
 //! | `shrink` | a shorter plan that fails as well |

@@ -131,6 +131,8 @@ faults! {
     KilledAnytime = "killed-anytime";
     /// Writes to the history fail for a while: SQLite's disk is full.
     FullDisk = "full-disk";
+    /// A second service of the same installation, with a history of its own, works with the same pool for hours.
+    SecondDaemon = "second-daemon";
 }
 
 impl Fault {

@@ -23,10 +23,22 @@ pub(super) struct Service {
     folder: PathBuf,
     listener: UnixListener,
     alive: Option<Alive>,
+    /// Whether it is to run: it is started again after a crash.
+    pub(super) wanted: bool,
+    /// Whether it was told to stop.
+    leaving: bool,
     /// By how much the clock of its machine is wrong.
     pub(super) skew: TimeDelta,
     /// How many lives it had.
     pub(super) lives: u64,
+}
+
+/// How a service ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) status: ExitStatus,
+    /// Whether it had been told to.
+    pub(super) told: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +65,7 @@ impl Service {
     pub(super) fn new(program: &Path, folder: &Path) -> io::Result<Self> {
         let listener = UnixListener::bind(folder.join(CLOCK))?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        Ok(Self { program, folder, listener, alive: None, skew: TimeDelta::zero(), lives: 0 })
+        Ok(Self { program, folder, listener, alive: None, wanted: false, leaving: false, skew: TimeDelta::zero(), lives: 0 })
     }
 
     /// Begins a life.
@@ -102,30 +114,30 @@ impl Service {
     /// When it cannot be waited for.
     pub(super) fn kill(&mut self, leader: &mut Leader) -> io::Result<bool> {
         let Some(mut alive) = self.alive.take() else { return Ok(false) };
+        self.leaving = false;
         alive.child.kill()?;
         alive.child.wait()?;
         leader.dismiss(alive.number);
         Ok(true)
     }
 
-    /// How it ended by itself, if it did.
+    /// How it ended without having been killed, if it did.
     ///
     /// # Errors
     /// When it cannot be looked at.
-    pub(super) fn ended(&mut self, leader: &mut Leader) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn ended(&mut self, leader: &mut Leader) -> io::Result<Option<End>> {
         let Some(alive) = &mut self.alive else { return Ok(None) };
-        let status = alive.child.try_wait()?;
-        if status.is_some() {
-            leader.dismiss(alive.number);
-            self.alive = None;
-        }
-        Ok(status)
+        let Some(status) = alive.child.try_wait()? else { return Ok(None) };
+        leader.dismiss(alive.number);
+        self.alive = None;
+        Ok(Some(End { status, told: std::mem::take(&mut self.leaving) }))
     }
 
-    /// SIGTERM.
-    pub(super) fn terminate(&self) {
-        if let Some(pid) = self.pid() {
+    /// SIGTERM, once.
+    pub(super) fn terminate(&mut self) {
+        if let Some(pid) = self.pid().filter(|_| !self.leaving) {
             let _ = kill_process(pid, Signal::TERM);
+            self.leaving = true;
         }
     }
 
@@ -136,8 +148,13 @@ impl Service {
         }
     }
 
+    /// The number of its process, which its claims to the lease name.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.alive.as_ref().map(|alive| alive.child.id())
+    }
+
     fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(i32::try_from(self.alive.as_ref()?.child.id()).ok()?)
+        Pid::from_raw(i32::try_from(self.process()?).ok()?)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock::{HandClock, SharedClock};
 use crate::config::Config;
 use crate::domain::policy::Policy;
 use crate::simulator::generate::{Recipe, generate};
+use crate::simulator::options::User;
 use crate::simulator::simulation::{Seat, Simulation};
 use crate::simulator::value::{Ref, is_null};
 use crate::simulator::world::World;
@@ -24,10 +25,17 @@ use crate::simulator::{Options, revive};
 
 /// The main file.
 pub(super) const MAIN: &str = "xensnap.toml";
+/// What the installation is called.
+pub(super) const INSTALLATION: &str = "torture";
+/// As whom the two services are logged in.
+pub(super) const USERS: [&str; 2] = ["root", "deputy"];
+const PASSWORD: &str = "xensnap";
 /// The history.
 pub(super) const HISTORY: &str = "history.sqlite";
 /// What the service says.
 pub(super) const JOURNAL: &str = "journal";
+/// The folder of the second service, in that of the first.
+pub(super) const SECOND: &str = "second";
 /// Where the service finds the time.
 pub(super) const CLOCK: &str = "clock";
 
@@ -53,7 +61,7 @@ pub(super) fn beginning(seed: u64) -> DateTime<Utc> {
     text.parse().unwrap_or_default()
 }
 
-/// Sets it up, with the files of the service in this folder.
+/// Sets it up, with the files of the service in this folder and those of the second one in a folder there.
 ///
 /// # Errors
 /// When no port is free or the folder cannot be written.
@@ -69,11 +77,15 @@ pub(super) async fn set(seed: u64, clock: &HandClock, folder: &Path) -> io::Resu
     let chronicle = Arc::new(Chronicle::default());
     let witness = Some(Arc::clone(&chronicle) as Arc<_>);
     let collect_every = Duration::from_secs(3600);
-    let options = Options { collect_every, refusal_takes: Duration::ZERO, witness, ..Options::default() };
+    let users = USERS.map(|name| User { name: name.into(), password: PASSWORD.into(), role: None }).to_vec();
+    let options = Options { users, collect_every, refusal_takes: Duration::ZERO, witness, ..Options::default() };
     let simulation = Simulation::start(options, Arc::clone(&shared), world, seats).await?;
-    let main = main_file(&simulation);
     let (text, covered) = policy_file(&mut dice, &names, &able);
-    write_down(folder, &main, &text)?;
+    let folders = [folder.to_owned(), folder.join(SECOND)];
+    for (folder, user) in folders.iter().zip(USERS) {
+        write_down(folder, &main_file(&simulation, user), &text)?;
+    }
+    let main = main_file(&simulation, USERS[0]);
     let config = Config::from_texts((MAIN, &main), &[("drawn.toml", &text)], shared.now());
     let config = config.map_err(|problems| io::Error::other(problems.render(false)))?.config;
     let policies = config.policies.into_iter().map(|checked| checked.policy).collect();
@@ -132,11 +144,11 @@ fn seats(world: &mut World) -> io::Result<Vec<Seat>> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free on 127.0.0.1 to 127.0.0.3 at once; try again"))
 }
 
-fn main_file(simulation: &Simulation) -> String {
+fn main_file(simulation: &Simulation, user: &str) -> String {
     let addresses: Vec<String> = simulation.addresses().iter().map(|(_, address)| format!("\"http://{address}\"")).collect();
     format!(
-        "installation = \"torture\"\npolicies = \"policies.d\"\n[daemon]\nlease = \"1h\"\nreconcile_interval = \"2h\"\nsocket = \"control.sock\"\n\
-         [store]\npath = \"{HISTORY}\"\n[[pool]]\nname = \"pool\"\naddresses = [{}]\nusername = \"root\"\npassword = \"xensnap\"\n",
+        "installation = \"{INSTALLATION}\"\npolicies = \"policies.d\"\n[daemon]\nlease = \"1h\"\nreconcile_interval = \"2h\"\nsocket = \"control.sock\"\n\
+         [store]\npath = \"{HISTORY}\"\n[[pool]]\nname = \"pool\"\naddresses = [{}]\nusername = \"{user}\"\npassword = \"{PASSWORD}\"\n",
         addresses.join(", ")
     )
 }

@@ -98,6 +98,9 @@ pub struct Remains {
     /// How many disks its calls made that no VM has and that it never heard of: their calls died with the server. Nothing proves to
     /// anybody but the ledger whose they are, so that they are not held against it.
     pub unheard: usize,
+    /// How many disks that it recorded no VM has now, but had when they were to be destroyed. What is in them is a person's business: the
+    /// service spares and lists them.
+    pub spared: usize,
     /// Tasks of the service.
     pub tasks: Vec<String>,
     /// VMs that the service halted or suspended, and that do not run.

@@ -1,6 +1,8 @@
 //! One seed from the beginning to the verdict: time passes from sleeper to sleeper, what the plan says goes wrong, the service is killed
 //! and started again, and in the end the pool is healthy for some days.
 
+mod lives;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,19 +19,14 @@ use super::tally::Tally;
 use super::{gather, neighbour, strike};
 use crate::clock::{Clock as _, HandClock, Leader};
 use crate::simulator::faults::{Action, Plan as FaultPlan, Rule};
+use lives::{FIRST, Manner, SECOND};
 
-/// How long the pool is healthy before everything is looked at. A server sweeps up after a day what a killed client left.
-const HEALTHY: Duration = Duration::from_secs(30 * 3600);
 /// How long a clock stays wrong before somebody sees to it: while clocks contradict one another nothing is removed.
 const WRONG: Duration = Duration::from_secs(18 * 3600);
 /// How long a disk or an SR stays full, and a call that never ends stays alone before a person restarts the server.
 const FULL: Duration = Duration::from_secs(4 * 3600);
-/// How long the service has to stop.
-const STOPS: u64 = 1800;
 /// Real time in which the service gives up on a call that hangs; see `xensnap daemon --clock`.
 const GIVES_UP: Duration = Duration::from_millis(3600);
-/// How long after its death the service is started again, by the machine that it runs on.
-const RESTARTS: [u64; 5] = [0, 3, 20, 100, 900];
 
 /// How a play went.
 #[derive(Debug, Clone)]
@@ -44,6 +41,8 @@ pub struct Outcome {
     pub removed: usize,
     /// Disks of calls that died with the server before the service heard of them; see [`super::invariants::Remains::unheard`].
     pub unheard: usize,
+    /// Disks that were in use by a VM when they were to be destroyed; see [`super::invariants::Remains::spared`].
+    pub spared: usize,
 }
 
 /// Why there is no verdict.
@@ -63,7 +62,12 @@ pub enum Trouble {
 /// What happens later.
 #[derive(Debug)]
 enum Later {
-    Start,
+    /// A service is started again, if it is to run.
+    Start(usize),
+    /// Somebody lets a service run.
+    Arrive(usize),
+    /// Somebody stops a service for a while, in order or not.
+    Leave(usize, Manner),
     EmptySrs,
     WriteAgain,
     RestartServer,
@@ -78,7 +82,7 @@ struct Play<'a> {
     folder: &'a Path,
     leader: Leader,
     stage: Stage,
-    service: Service,
+    services: [Service; 2],
     tally: Tally,
     /// By elapsed time; what is due at the same moment in the order in which it was thought of.
     later: BTreeMap<(Duration, usize), Later>,
@@ -102,7 +106,9 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
     let clock = HandClock::new(stage::beginning(plan.seed));
     let trouble = |error| Trouble::Stage(folder.to_owned(), error);
     let stage = stage::set(plan.seed, &clock, folder).await.map_err(trouble)?;
-    let service = Service::new(program, folder).map_err(trouble)?;
+    let mut first = Service::new(program, folder).map_err(trouble)?;
+    first.wanted = true;
+    let second = Service::new(program, &folder.join(stage::SECOND)).map_err(trouble)?;
     let began = clock.now();
     let leader = Leader::new(clock);
     let mut play = Play {
@@ -110,7 +116,7 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
         folder,
         leader,
         stage,
-        service,
+        services: [first, second],
         tally: Tally::default(),
         later: BTreeMap::new(),
         thought_of: 0,
@@ -126,7 +132,7 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
 
 impl Play<'_> {
     async fn run(&mut self) -> Result<Outcome, Trouble> {
-        self.start().await?;
+        self.start(FIRST).await?;
         for (number, step) in self.plan.steps.iter().enumerate() {
             self.until(Duration::from_secs(step.at)).await?;
             self.apply(number, step).await?;
@@ -134,13 +140,16 @@ impl Play<'_> {
         self.until(Duration::from_secs(u64::from(self.plan.days) * 86_400)).await?;
         self.heal().await?;
         let healthy = self.leader.clock().now();
-        self.until(self.leader.clock().elapsed() + HEALTHY).await?;
-        self.end().await?;
-        let path = self.folder.join(stage::HISTORY);
-        let evidence = gather::evidence(&self.stage, &path, [self.began, healthy, self.leader.clock().now()], &self.deaths).await;
+        for who in [FIRST, SECOND] {
+            self.alone(who).await?;
+        }
+        let histories = self.histories();
+        let moments = [self.began, healthy, self.leader.clock().now()];
+        let evidence = gather::evidence(&self.stage, &histories, moments, &self.deaths).await;
         let evidence = evidence.map_err(Trouble::History)?;
-        let (taken, removed, unheard) = (self.stage.chronicle.seen().taken, evidence.removals.len(), evidence.remains.unheard);
-        Ok(Outcome { violations: check(&evidence), tally: std::mem::take(&mut self.tally), taken, removed, unheard })
+        let (taken, removed) = (self.stage.chronicle.seen().taken, evidence.removals.len());
+        let (unheard, spared) = (evidence.remains.unheard, evidence.remains.spared);
+        Ok(Outcome { violations: check(&evidence), tally: std::mem::take(&mut self.tally), taken, removed, unheard, spared })
     }
 
     fn trouble(&self, error: io::Error) -> Trouble {
@@ -171,48 +180,31 @@ impl Play<'_> {
         }
     }
 
-    /// The service did not answer: it has ended, or works without end.
-    async fn lost(&mut self, lost: &crate::clock::Lost) -> Result<(), Trouble> {
-        let end = tokio::time::Instant::now() + Duration::from_secs(5);
-        while tokio::time::Instant::now() < end {
-            if self.look().await? {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        self.deaths.push(format!("{}: it works without coming to rest: {lost}", self.leader.clock().now()));
-        self.kill(0).map(drop)
-    }
-
-    /// Looks whether somebody has to be killed, waited for or started again. True: the service is dead.
-    async fn look(&mut self) -> Result<bool, Trouble> {
+    /// Looks whether somebody has to be killed, waited for or started again.
+    async fn look(&mut self) -> Result<(), Trouble> {
         let faults = self.stage.simulation.faults().clone();
         let mut struck = Vec::new();
         for (name, step, seen) in &mut self.armed {
             let now = faults.struck(name);
             if now > std::mem::replace(seen, now) {
-                struck.push(step.clone());
+                struck.push((step.clone(), faults.struck_user(name)));
             }
         }
-        for step in struck {
+        for (step, user) in struck {
             if step.fault.kills() {
-                if self.kill(step.pick)? {
+                // Whoever made the call: one that only stands by is killed at its calls as well.
+                let caller = user.and_then(|user| stage::USERS.iter().position(|name| **name == *user));
+                if self.kill(caller.unwrap_or_else(|| self.acting()), step.pick)? {
                     self.tally.fired(step.fault, 1);
                 }
             } else if matches!(step.fault, Fault::Hung | Fault::Mute) {
                 tokio::time::sleep(GIVES_UP).await;
             }
         }
-        let ended =
-            self.service.ended(&mut self.leader).map_err(|error| Trouble::Service(self.folder.join(stage::JOURNAL), error))?;
-        if let Some(status) = ended {
-            // Without a disk to write to it may give up, and what runs keeps it from ending for a while; its unit starts it again.
-            if self.leader.clock().elapsed() > self.forgiven {
-                self.deaths.push(format!("{}: it ended by itself: {status}", self.leader.clock().now()));
-            }
-            self.later(Duration::from_secs(60), Later::Start);
+        for who in [FIRST, SECOND] {
+            self.look_after(who)?;
         }
-        Ok(!self.service.is_alive())
+        Ok(())
     }
 
     fn later(&mut self, after: Duration, what: Later) {
@@ -222,36 +214,24 @@ impl Play<'_> {
 
     async fn happens(&mut self, later: Later) -> Result<(), Trouble> {
         match later {
-            Later::Start if !self.service.is_alive() => self.start().await?,
-            Later::Start => {}
+            Later::Start(who) if self.services[who].wanted => self.arrive(who).await?,
+            Later::Start(_) => {}
+            Later::Arrive(who) => {
+                let stands_in = who == FIRST && self.acting() == SECOND;
+                self.tally.fired(Fault::SecondDaemon, u64::from(stands_in));
+                self.arrive(who).await?;
+            }
+            Later::Leave(who, manner) => self.leave(who, manner)?,
             Later::EmptySrs => self.empty_srs(),
             Later::RestartServer => self.restart_server().await?,
             Later::SetServerClock => self.set_server_clock(),
-            Later::SetServiceClock => self.set_service_clock(-self.service.skew).await?,
+            Later::SetServiceClock => self.set_service_clock(-self.services[FIRST].skew).await?,
             Later::WriteAgain => {
                 self.full_disk = false;
-                self.service.may_write(true);
+                self.services[FIRST].may_write(true);
             }
         }
         Ok(())
-    }
-
-    async fn start(&mut self) -> Result<(), Trouble> {
-        let started = self.service.start(&mut self.leader).await;
-        started.map_err(|error| self.trouble(error))?;
-        self.service.may_write(!self.full_disk);
-        Ok(())
-    }
-
-    /// SIGKILL, and a new life later. False: it was dead.
-    fn kill(&mut self, pick: u64) -> Result<bool, Trouble> {
-        let killed = self.service.kill(&mut self.leader);
-        let killed = killed.map_err(|error| self.trouble(error))?;
-        if killed {
-            let pause = RESTARTS[usize::try_from(pick / 3).unwrap_or_default() % RESTARTS.len()];
-            self.later(Duration::from_secs(pause), Later::Start);
-        }
-        Ok(killed)
     }
 
     async fn apply(&mut self, number: usize, step: &Step) -> Result<(), Trouble> {
@@ -259,6 +239,7 @@ impl Play<'_> {
         match step.fault {
             Fault::KilledAnytime => self.kill_anytime(step).await?,
             Fault::FullDisk => self.fill_disk(),
+            Fault::SecondDaemon => self.second_daemon(step.pick).await?,
             Fault::ServiceClock => self.step_service_clock(step).await?,
             Fault::VmDeleted | Fault::VmRenamed | Fault::VmMigrated | Fault::VmReverted | Fault::BusyVm => self.act(step),
             _ => self.arm(number, step),
@@ -284,23 +265,12 @@ impl Play<'_> {
         }
     }
 
-    /// In the midst of what it does when time has passed to its next sleeper.
-    async fn kill_anytime(&mut self, step: &Step) -> Result<(), Trouble> {
-        let soon = self.leader.clock().elapsed() + Duration::from_secs(30);
-        let moment = Duration::from_micros(step.pick % 8000);
-        let _ = tokio::time::timeout(moment, async { while let Ok(false) = self.leader.step(soon).await {} }).await;
-        if self.kill(step.pick)? {
-            self.tally.fired(step.fault, 1);
-        }
-        Ok(())
-    }
-
     fn fill_disk(&mut self) {
         self.full_disk = true;
         self.forgiven = self.leader.clock().elapsed() + FULL;
-        self.service.may_write(false);
+        self.services[FIRST].may_write(false);
         self.later(FULL / 2, Later::WriteAgain);
-        self.tally.fired(Fault::FullDisk, u64::from(self.service.is_alive()));
+        self.tally.fired(Fault::FullDisk, u64::from(self.services[FIRST].is_alive()));
     }
 
     async fn step_service_clock(&mut self, step: &Step) -> Result<(), Trouble> {
@@ -311,8 +281,8 @@ impl Play<'_> {
     }
 
     async fn set_service_clock(&mut self, by: TimeDelta) -> Result<(), Trouble> {
-        self.service.skew += by;
-        if let Some(number) = self.service.number()
+        self.services[FIRST].skew += by;
+        if let Some(number) = self.services[FIRST].number()
             && let Err(lost) = self.leader.step_wall_clock(number, by).await
         {
             self.lost(&lost).await?;
@@ -364,30 +334,10 @@ impl Play<'_> {
             self.restart_server().await?;
         }
         self.full_disk = false;
-        self.service.may_write(true);
-        let skew = self.service.skew;
+        self.services[FIRST].may_write(true);
+        let skew = self.services[FIRST].skew;
         self.set_service_clock(-skew).await?;
-        if !self.service.is_alive() { self.start().await } else { Ok(()) }
-    }
-
-    /// SIGTERM, and the end that it asks for.
-    async fn end(&mut self) -> Result<(), Trouble> {
-        self.service.terminate();
-        for _ in 0..STOPS {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            let second = self.leader.clock().elapsed() + Duration::from_secs(1);
-            while let Ok(false) = self.leader.step(second).await {}
-            let ended = self.service.ended(&mut self.leader).map_err(|error| Trouble::Service(self.folder.to_owned(), error))?;
-            match ended {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => {
-                    self.deaths.push(format!("told to stop, it ended with {status}"));
-                    return Ok(());
-                }
-                None => {}
-            }
-        }
-        self.deaths.push("told to stop, it did not".to_owned());
-        self.kill(0).map(drop)
+        self.later.retain(|_, later| !matches!(later, Later::Arrive(_) | Later::Leave(..)));
+        self.end(SECOND).await
     }
 }
