@@ -173,14 +173,14 @@ enum News {
 
 impl Keeper {
     async fn new(
-        mut worker: Worker,
+        worker: Worker,
         pool: Pool,
         settings: TenureSettings,
         terms: Terms,
         said: watch::Sender<Standing>,
     ) -> Result<Self> {
         let clock = pool.clock().clone();
-        let kept = worker.wait(settings.store.kept(&note(settings.pool))).await?;
+        let kept = settings.store.kept(&note(settings.pool)).await?;
         let floor = kept.and_then(|value| value.get("epoch").and_then(serde_json::Value::as_u64)).unwrap_or(0);
         let lease = Lease::new(settings.home.claim(terms, clock.now()), terms, floor);
         Ok(Self { worker, pool, settings, clock, said, lease, known: None, shown: None, sent: Vec::new() })
