@@ -1,7 +1,8 @@
 //! Two years in one process: nightly, weekly and six-hourly policies on a small pool, whose server restarts once a month. At the end of
 //! each month it is looked at what the service's process takes: memory, file descriptors, threads, tasks. What leaks grows.
 //!
-//! The service is `xensnap daemon` in a process of its own whose clock follows ours; a day takes about half a second.
+//! The service is `xensnap daemon` in a process of its own whose clock follows ours; a day takes about half a second. Its lease has a term
+//! of an hour: renewals of every twenty seconds would be most of what happens.
 //!
 //! Run with `cargo bench --bench soak`; `XENSNAP_BENCH_MONTHS` (of 30 days, at least 6) and `XENSNAP_BENCH_VMS` set the size.
 
@@ -144,7 +145,7 @@ async fn pool(clock: &HandClock, vms: usize) -> Simulation {
 fn write_down(folder: &Path, simulation: &Simulation, metrics: &str) {
     let address = simulation.addresses()[0].1;
     let main = format!(
-        "installation = \"soak\"\npolicies = \"policies.d\"\n[daemon]\nsocket = \"control.sock\"\n[store]\npath = \"history.sqlite\"\n\
+        "installation = \"soak\"\npolicies = \"policies.d\"\n[daemon]\nlease = \"1h\"\nsocket = \"control.sock\"\n[store]\npath = \"history.sqlite\"\n\
          [metrics]\nlisten = \"{metrics}\"\n[[pool]]\nname = \"pool\"\naddresses = [\"http://{address}\"]\nusername = \"root\"\n\
          password = \"xensnap\"\n"
     );

@@ -1,6 +1,6 @@
 //! The evidence, once everything is over: what was seen, what is left at the pool, and what the history says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::invariants::{Evidence, Remains, SlotRow};
 use super::stage::{self, Stage};
 use super::witness::{ORIGINATOR, Seen};
-use crate::domain::id::InstallationId;
 use crate::domain::lease::{Claim, epoch_of};
 use crate::simulator::value::{Ref, Text, Value};
 use crate::simulator::world::World;
@@ -105,6 +104,7 @@ fn remains(stage: &Stage, seen: &Seen, told: &Told, world: &World) -> Remains {
         unheard: unheard.len(),
         spared: spared.len(),
         tasks: all("task", &ours),
+        claims: left_claims(&claims(world)),
         sessions: world.sessions.values().filter(|session| &*session.originator == ORIGINATOR).count(),
         halted: all("VM", &|vm: &Ref| {
             seen.halted.contains(&database.text("VM", vm, "uuid"))
@@ -119,15 +119,26 @@ fn remains(stage: &Stage, seen: &Seen, told: &Told, world: &World) -> Remains {
 
 /// The process that says in the pool that it has the lease.
 pub(super) fn holder(stage: &Stage) -> Option<u32> {
-    let installation: InstallationId = stage::INSTALLATION.parse().ok()?;
-    let claims = stage.simulation.shared()?.step(|world| {
-        let pool = world.database.refs("pool").into_iter().next()?;
-        let config = world.database.get("pool", &pool, "other_config")?;
-        let claim = |(key, value): &(Text, Value)| Some((epoch_of(&installation, key)?, Claim::decode(value.as_text()?)?));
-        Some(config.members().iter().filter_map(claim).collect::<Vec<_>>())
-    });
-    let (_, newest) = claims?.into_iter().max_by_key(|(epoch, _)| *epoch)?;
+    let claims = stage.simulation.shared()?.step(|world| claims(world));
+    let newest = claims.last_key_value()?.1;
     (!newest.released).then_some(newest.pid)
+}
+
+/// The claims to the lease that stand in the pool.
+fn claims(world: &World) -> BTreeMap<u64, Claim> {
+    let Some((pool, installation)) = world.database.refs("pool").into_iter().next().zip(stage::INSTALLATION.parse().ok()) else {
+        return BTreeMap::new();
+    };
+    let members = world.database.get("pool", &pool, "other_config").map(Value::members).unwrap_or_default();
+    let claim = |(key, value): &(Text, Value)| Some((epoch_of(&installation, key)?, Claim::decode(value.as_text()?)?));
+    members.iter().filter_map(claim).collect()
+}
+
+/// What is too much of them once everybody has left: the newest says so, and one below may be there that could not be removed.
+fn left_claims(claims: &BTreeMap<u64, Claim>) -> Vec<String> {
+    let below = claims.iter().rev().skip(2);
+    let newest = claims.iter().next_back().filter(|(_, claim)| !claim.released);
+    newest.into_iter().chain(below).map(|(epoch, claim)| format!("{epoch} of process {}", claim.pid)).collect()
 }
 
 fn under_way(world: &World, class: &str) -> Vec<String> {

@@ -41,8 +41,9 @@ pub(super) fn nothing_left(evidence: &Evidence) -> Vec<String> {
     let tasks = remains.tasks.iter().map(|task| format!("the task {task} is still there"));
     let operations = remains.operations.iter().map(|operation| format!("an operation is left behind: {operation}"));
     let halted = remains.halted.iter().map(|vm| format!("the VM {vm} was halted by us and does not run"));
+    let claims = remains.claims.iter().map(|claim| format!("the claim {claim} to the lease is still there"));
     let sessions = (remains.sessions > 0).then(|| format!("{} sessions are still there", remains.sessions));
-    disks.chain(tasks).chain(halted).chain(operations).chain(sessions).collect()
+    disks.chain(tasks).chain(halted).chain(operations).chain(claims).chain(sessions).collect()
 }
 
 /// The pool is as the policies want it: each VM has a good snapshot of the newest slot or a later one, none twice, and nothing that goes is still there.

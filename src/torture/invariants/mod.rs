@@ -105,6 +105,8 @@ pub struct Remains {
     pub tasks: Vec<String>,
     /// VMs that the service halted or suspended, and that do not run.
     pub halted: Vec<String>,
+    /// Claims to the lease that nobody needs, or by which somebody would have to wait.
+    pub claims: Vec<String>,
     /// Sessions of the service.
     pub sessions: usize,
     /// Operations of VMs, disks and SRs that are blocked or still going on.

@@ -109,15 +109,15 @@ fn a_snapshot_without_a_mark_is_told() {
 }
 
 #[test]
-fn disks_tasks_sessions_operations_and_halted_vms_that_are_left_are_told() {
+fn disks_tasks_sessions_claims_operations_and_halted_vms_that_are_left_are_told() {
     let left = |evidence: &mut Evidence| {
         let remains = &mut evidence.remains;
-        for list in [&mut remains.disks, &mut remains.tasks, &mut remains.operations, &mut remains.halted] {
+        for list in [&mut remains.disks, &mut remains.tasks, &mut remains.operations, &mut remains.halted, &mut remains.claims] {
             list.push("x".into());
         }
         remains.sessions = 1;
     };
-    assert_eq!(broken(left), ["nothing-left"; 5]);
+    assert_eq!(broken(left), ["nothing-left"; 6]);
 }
 
 #[test]
