@@ -197,6 +197,22 @@ async fn an_agreement_covers_what_was_shown_and_every_other_look_is_taken_all_th
     lab.stop().await;
 }
 
+/// The policy gives up one more by now, which nobody was shown.
+#[tokio::test]
+async fn an_agreement_removes_nothing_that_was_not_shown() {
+    let mut lab = after_twelve_nights(1, nightly(12)).await;
+    let vm = lab.vms().remove(0);
+    lab.reload(vec![nightly(2)]).await;
+    lab.until("2026-03-14T12:00:00Z").await;
+    let question = questions(&lab, json!({})).await.remove(0);
+    lab.reload(vec![nightly(1)]).await;
+    let (id, run) = (question["question"].as_i64().unwrap(), question["run"].as_i64().unwrap());
+    let answer = work(&lab, json!({ "approve": { "run": run, "questions": [id] } })).await;
+    assert!(said(&answer)[0].contains("11 snapshots of policy nightly removed"), "{answer:?}");
+    assert_eq!(lab.held()[&vm], ["03-13 02:00", "03-14 02:00"]);
+    lab.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_agreed_to_is_carried_out_by_the_next_life_and_no_more_than_that() {
     let mut lab = after_twelve_nights(1, nightly(12)).await;
