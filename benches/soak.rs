@@ -94,8 +94,8 @@ impl Used {
         let page = tokio::task::spawn_blocking(move || support::get(metrics, "/metrics")).await.expect("no panic");
         let page = page.expect("figures");
         let figure = |name: &str| {
-            let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse().ok()).unwrap_or(f64::NAN)
+            let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("{} "));
+            value.and_then(|value| value.trim().parse().ok()).expect(name)
         };
         let process = Path::new("/proc").join(service.id().to_string());
         let status = fs::read_to_string(process.join("status")).expect("it lives");
