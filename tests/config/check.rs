@@ -187,8 +187,12 @@ fn a_hook_that_everybody_may_change_is_not_run() {
     put(folder.path(), "hook", "#!/bin/sh\n", 0o757);
     check(folder.path()).assert().code(78).stderr_eq(str![[r#"
 error: everybody on this machine may change this program
-...
-  = help: whoever writes there decides what the service runs: chmod o-w [..]/hook
+  --> policies.d/a.toml:11:12
+   |
+11 | command = ["[..]/hook"]
+   |            ^[..]
+   |
+   = help: whoever writes there decides what the service runs: chmod o-w [..]/hook
 
 xensnap.toml: not usable, 1 error
 
