@@ -144,9 +144,9 @@ impl Keeper {
     async fn work(&self, worker: &mut Worker, site: &SharedSite) -> Result<Left> {
         self.stands(Phase::Comparing, None);
         let Some(incarnation) = site.pool.incarnation() else { return Ok(Left::Stopped) };
-        let findings = match &site.succession {
-            Some(succession) if !succession.is_settled() => self.succeed(worker, site, succession).await?,
-            _ => {
+        let findings = match site.takes_over() {
+            Some(succession) => self.succeed(worker, site, succession).await?,
+            None => {
                 let doubt = self.doubt(site, &incarnation).await?;
                 reconcile::compare(worker, site, doubt).await?
             }

@@ -58,7 +58,7 @@ pub enum Start {
     Slot(SlotId),
     /// A run that an earlier life began, or that has work again.
     Again(Box<Run>),
-    /// A run that an earlier life began and for which no job may begin any more. It comes to its end, and no slot is skipped for it.
+    /// A run that an earlier life began, and whose open jobs are past their deadlines. It comes to its end, and no slot is skipped for it.
     Over(Box<Run>),
 }
 

@@ -175,8 +175,7 @@ impl Timekeeper {
         self.sites.push(Arc::clone(&site));
         self.lay_out().await?;
         // Whoever takes over does not start: he goes on.
-        let takes_over = site.succession.is_some_and(|succession| !succession.is_settled());
-        if takes_over { Ok(()) } else { self.on_start(&site).await }
+        if site.takes_over().is_some() { Ok(()) } else { self.on_start(&site).await }
     }
 
     /// Makes a line for each policy on each pool, as the history says how far it has come.

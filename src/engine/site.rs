@@ -135,6 +135,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// The takeover that is to be carried out now: what the other daemon left is not known yet.
+    pub fn takes_over(&self) -> Option<&Succession> {
+        self.succession.as_ref().filter(|succession| !succession.is_settled())
+    }
+
     /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()

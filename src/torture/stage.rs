@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) const HISTORY: &str = "history.sqlite";
 /// What the service says.
 pub(super) const JOURNAL: &str = "journal";
 /// The folder of the second service, in that of the first.
-pub(super) const SECOND: &str = "second";
+const SECOND: &str = "second";
 /// Where the service finds the time.
 pub(super) const CLOCK: &str = "clock";
 
@@ -61,6 +61,11 @@ pub(super) fn beginning(seed: u64) -> DateTime<Utc> {
     text.parse().unwrap_or_default()
 }
 
+/// Where the two services have their files: the first one in the play's folder, the second one in a folder there.
+pub(super) fn folders(folder: &Path) -> [PathBuf; 2] {
+    [folder.to_owned(), folder.join(SECOND)]
+}
+
 /// Sets it up, with the files of the service in this folder and those of the second one in a folder there.
 ///
 /// # Errors
@@ -81,8 +86,7 @@ pub(super) async fn set(seed: u64, clock: &HandClock, folder: &Path) -> io::Resu
     let options = Options { users, collect_every, refusal_takes: Duration::ZERO, witness, ..Options::default() };
     let simulation = Simulation::start(options, Arc::clone(&shared), world, seats).await?;
     let (text, covered) = policy_file(&mut dice, &names, &able);
-    let folders = [folder.to_owned(), folder.join(SECOND)];
-    for (folder, user) in folders.iter().zip(USERS) {
+    for (folder, user) in folders(folder).iter().zip(USERS) {
         write_down(folder, &main_file(&simulation, user), &text)?;
     }
     let main = main_file(&simulation, USERS[0]);

@@ -77,6 +77,12 @@ async fn questions(lab: &Lab, about: Value) -> Vec<Value> {
     answer.swap_remove(0)["data"]["questions"].as_array().cloned().unwrap_or_default()
 }
 
+/// Agrees to a question as it was shown, and to nothing else.
+async fn agree(lab: &Lab, shown: &Value) -> Vec<Value> {
+    let (id, run) = (shown["question"].as_i64().unwrap(), shown["run"].as_i64().unwrap());
+    work(lab, json!({ "approve": { "run": run, "questions": [id] } })).await
+}
+
 async fn last_run(lab: &Lab) -> xensnap::store::Run {
     look::runs(&lab.store(), "nightly").await.pop().unwrap()
 }
@@ -170,8 +176,8 @@ async fn an_agreement_covers_what_was_shown_and_every_other_look_is_taken_all_th
     let first = questions(&lab, json!({})).await.remove(0);
     lab.until("2026-03-15T12:00:00Z").await;
     // The next night asks anew, about one more; what was shown before is not what waits.
-    let (old, run) = (first["question"].as_i64().unwrap(), first["run"].as_i64().unwrap());
-    let stale = work(&lab, json!({ "approve": { "run": run, "questions": [old] } })).await;
+    let old = first["question"].as_i64().unwrap();
+    let stale = agree(&lab, &first).await;
     assert_eq!(code(&stale), "not-found", "{stale:?}");
     assert!(stale[0]["error"]["text"].as_str().unwrap().contains("a later run asks anew"), "{stale:?}");
     let other = work(&lab, json!({ "approve": { "policy": "nightly", "questions": [old] } })).await;
@@ -188,8 +194,7 @@ async fn an_agreement_covers_what_was_shown_and_every_other_look_is_taken_all_th
     person.does(calls::vm::remove_from_other_config(&person::vm(&robbed.reference), KEY)).await;
     person.leaves().await;
     lab.reload(vec![nightly(4)]).await;
-    let (id, run) = (second["question"].as_i64().unwrap(), second["run"].as_i64().unwrap());
-    let answer = work(&lab, json!({ "approve": { "run": run, "questions": [id] } })).await;
+    let answer = agree(&lab, &second).await;
     assert!(said(&answer)[0].contains("8 snapshots of policy nightly removed, "), "{answer:?}");
     let held = lab.held()[&vm].clone();
     assert_eq!(held, ["03-02 02:00", "03-12 02:00", "03-13 02:00", "03-14 02:00", "03-15 02:00"]);
@@ -206,8 +211,7 @@ async fn an_agreement_removes_nothing_that_was_not_shown() {
     lab.until("2026-03-14T12:00:00Z").await;
     let question = questions(&lab, json!({})).await.remove(0);
     lab.reload(vec![nightly(1)]).await;
-    let (id, run) = (question["question"].as_i64().unwrap(), question["run"].as_i64().unwrap());
-    let answer = work(&lab, json!({ "approve": { "run": run, "questions": [id] } })).await;
+    let answer = agree(&lab, &question).await;
     assert!(said(&answer)[0].contains("11 snapshots of policy nightly removed"), "{answer:?}");
     assert_eq!(lab.held()[&vm], ["03-13 02:00", "03-14 02:00"]);
     lab.stop().await;

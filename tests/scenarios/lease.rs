@@ -81,15 +81,16 @@ impl Pair {
         self.lab.until_works(self.second(), Duration::from_secs(900)).await.expect("somebody works with the pool")
     }
 
-    /// The first one dies when a call of its is struck; one that is dead is started before.
-    async fn dies_at(&self, strike: Rule) {
+    /// The first one dies when a call of its is struck, if one is in five minutes; one that is dead is started before. Whether it died.
+    async fn dies_at(&self, strike: Rule) -> bool {
         self.lab.simulation.set_faults(Plan::new(0).with(strike.originator(originator("lab"))));
         self.first.dies(Death::Struck(self.lab.simulation.faults().clone()));
         if self.first.is_dead() {
             self.first.start(&self.lab).await;
         }
-        assert!(self.first.until_dead(&self.lab, Duration::from_secs(300)).await);
+        let died = self.first.until_dead(&self.lab, Duration::from_secs(300)).await;
         self.lab.simulation.set_faults(Plan::default());
+        died
     }
 
     /// The next life of the first is on the other machine, with the history that is there.
@@ -183,11 +184,7 @@ fn a_leader_that_dies_at_any_call_of_a_run_is_followed_within_the_bound_and_no_s
         let (mut calls, mut longest) = (0, Duration::ZERO);
         for nth in (1..).step_by(3) {
             pair.before_slot().await;
-            let strikes = Rule::on("*", Action::Cut(When::After)).originator(originator("lab")).nth(nth);
-            pair.lab.simulation.set_faults(Plan::new(0).with(strikes));
-            pair.first.dies(Death::Struck(pair.lab.simulation.faults().clone()));
-            let died = pair.first.until_dead(&pair.lab, Duration::from_secs(300)).await;
-            pair.lab.simulation.set_faults(Plan::default());
+            let died = pair.dies_at(Rule::on("*", Action::Cut(When::After)).nth(nth)).await;
             if !died || nth > 40 {
                 break;
             }
@@ -216,10 +213,7 @@ fn what_a_dead_leader_took_and_did_not_mark_is_found_and_marked() {
         let mut pair = Pair::both(life).await;
         pair.hour("at first").await;
         pair.before_slot().await;
-        let cut = Rule::on("VM.add_to_other_config", Action::Cut(When::Before)).originator(originator("lab")).nth(1);
-        pair.lab.simulation.set_faults(Plan::new(0).with(cut));
-        pair.first.dies(Death::Struck(pair.lab.simulation.faults().clone()));
-        assert!(pair.first.until_dead(&pair.lab, Duration::from_secs(300)).await);
+        assert!(pair.dies_at(Rule::on("VM.add_to_other_config", Action::Cut(When::Before)).nth(1)).await);
         // Marks of several VMs are on their way at once.
         assert!(pair.lab.snapshots().len() < 4, "one at least is not marked");
         pair.second_takes_over().await;
@@ -296,10 +290,10 @@ fn a_successor_that_dies_in_the_midst_of_the_takeover_is_followed_by_a_life_that
             let when = format!("the successor was killed after call {nth}");
             pair.before_slot().await;
             let before = pair.taken("lab");
-            pair.dies_at(Rule::on("Async.VM.snapshot", Action::Cut(When::Before)).nth(2)).await;
+            assert!(pair.dies_at(Rule::on("Async.VM.snapshot", Action::Cut(When::Before)).nth(2)).await, "{when}");
             pair.moves();
             let takeovers = pair.events_of_the_dead("lease-taken").await;
-            pair.dies_at(Rule::on("*", Action::Cut(When::After)).nth(nth)).await;
+            assert!(pair.dies_at(Rule::on("*", Action::Cut(When::After)).nth(nth)).await, "{when}");
             in_the_takeover += usize::from(pair.events_of_the_dead("lease-taken").await > takeovers);
             pair.first.start(&pair.lab).await;
             pair.hour(&when).await;

@@ -42,8 +42,7 @@ impl Play<'_> {
 
     /// Where the services that ever ran have their histories.
     pub(super) fn histories(&self) -> Vec<PathBuf> {
-        let folders = [self.folder.to_owned(), self.folder.join(stage::SECOND)];
-        let ran = self.services.iter().zip(folders).filter(|(service, _)| service.lives > 0);
+        let ran = self.services.iter().zip(stage::folders(self.folder)).filter(|(service, _)| service.lives > 0);
         ran.map(|(_, folder)| folder.join(stage::HISTORY)).collect()
     }
 
@@ -57,6 +56,7 @@ impl Play<'_> {
                 self.deaths.push(format!("{}: it works without coming to rest: {lost}", self.leader.clock().now()));
                 return self.kill(who, 0).map(drop);
             }
+            // Its end is the machine's affair, which the simulated time cannot hasten.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -149,6 +149,7 @@ impl Play<'_> {
             if !self.services[who].is_alive() {
                 return Ok(());
             }
+            // The signal reaches it in the machine's time; without a pause the simulated half hour could pass before.
             tokio::time::sleep(Duration::from_millis(2)).await;
             let second = self.leader.clock().elapsed() + Duration::from_secs(1);
             while let Ok(false) = self.leader.step(second).await {}

@@ -106,9 +106,10 @@ pub async fn play(plan: &Plan, program: &Path, folder: &Path) -> Result<Outcome,
     let clock = HandClock::new(stage::beginning(plan.seed));
     let trouble = |error| Trouble::Stage(folder.to_owned(), error);
     let stage = stage::set(plan.seed, &clock, folder).await.map_err(trouble)?;
-    let mut first = Service::new(program, folder).map_err(trouble)?;
+    let [here, beside] = stage::folders(folder);
+    let mut first = Service::new(program, &here).map_err(trouble)?;
     first.wanted = true;
-    let second = Service::new(program, &folder.join(stage::SECOND)).map_err(trouble)?;
+    let second = Service::new(program, &beside).map_err(trouble)?;
     let began = clock.now();
     let leader = Leader::new(clock);
     let mut play = Play {
